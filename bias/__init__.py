@@ -1,0 +1,1 @@
+"""Whom does it fail: groups, rates, intervals, verdicts and ledgers, without torch."""

@@ -1,0 +1,360 @@
+"""What flows between the rooms: frozen records with NumPy inside, and no torch."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Values = npt.NDArray[Any]
+Status = Literal["ok", "insufficient", "suppressed", "undefined"]
+Verdict = Literal["within tolerance", "exceeds tolerance", "inconclusive", "not assessed"]
+
+PRECEDENCE: tuple[Verdict, ...] = (
+    "exceeds tolerance",
+    "not assessed",
+    "inconclusive",
+    "within tolerance",
+)
+EXIT_CODES: Mapping[Verdict | None, int] = {
+    "exceeds tolerance": 1,
+    "not assessed": 4,
+    "inconclusive": 4,
+    "within tolerance": 0,
+    None: 0,
+}
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON types: records become objects, arrays lists, a number that is not finite null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.metadata.get("saved", True)
+        }
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+class Trace(Protocol):
+    """What other rooms may ask of a trace: NumPy answers only (`interpret.trace.Trace` is the real one)."""
+
+    layers: tuple[str, ...]
+
+    def map(self, layer: int | str, head: int, example: int) -> Floats: ...
+
+    def row(self, layer: int | str, head: int, example: int, query: int) -> Floats: ...
+
+    def statistic(self, name: str) -> Floats: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Examples to be scored. Every array has the example as its first axis.
+
+    `inputs` maps a column to its values: one array per feature for a table, {"text": ...} for
+    texts, {"series": (example, time, channel)} for sensor series. Group columns are kept beside
+    the inputs, so that a model never sees them unless its feature list names them.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Mapping[str, Values]
+    labels: Values | None = None
+    groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, which: npt.ArrayLike) -> Self:
+        """The rows at these positions, in this order."""
+        index = np.arange(len(self))[np.asarray(which)]
+        return dataclasses.replace(
+            self,
+            ids=tuple(self.ids[i] for i in index),
+            inputs={name: np.asarray(column)[index] for name, column in self.inputs.items()},
+            labels=None if self.labels is None else np.asarray(self.labels)[index],
+            groups={name: tuple(c[i] for i in index) for name, c in self.groups.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Signed scores per example and token that add up to `value - base_value`, up to `residual`."""
+
+    method: str
+    target: str  # the scalar explained, e.g. "logit(approved) - logit(denied)"
+    unit: str  # e.g. "logit"
+    baseline: str  # what x is compared with, in words
+    ids: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...]  # per example
+    scores: Floats  # (example, token), 0 where an example is shorter
+    value: Floats  # (example,) target at the input
+    base_value: Floats  # (example,) target at the baseline
+    nodes: npt.NDArray[np.integer[Any]]  # (example,) integration nodes used
+    converged: npt.NDArray[np.bool_]  # (example,) |residual| within the stated tolerance
+    tolerance: Floats  # (example,) the largest |residual| called converged
+
+    @property
+    def residual(self) -> Floats:
+        """value - base_value - sum(scores): what the attribution leaves unexplained. (example,)"""
+        return self.value - self.base_value - self.scores.sum(axis=1)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The token names, where all examples have the same ones (tables)."""
+        if len(set(self.tokens)) != 1:
+            raise ValueError("examples have different tokens; aggregate by word first")
+        return self.tokens[0]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        kept = int(np.count_nonzero(self.converged))
+        return (
+            f"Attribution({self.method} of {self.target} in {self.unit}, {len(self)} examples, "
+            f"{kept} converged, largest |residual| {np.abs(self.residual).max(initial=0.0):.2g})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadEffect:
+    """What attention carries, first order: contribution[example, layer, head] = sum of A * dA, in logits."""
+
+    target: str
+    ids: tuple[str, ...]
+    layers: tuple[str, ...]
+    contribution: Floats  # (example, layer, head)
+    received: Floats  # (example, layer, head, token): attention received, averaged over queries
+    moved: Floats  # (example, layer, head, token): sum over queries of A * dA, per key
+    tokens: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Maps ready to be drawn: A and its A * dA for the same examples, averaged over them."""
+
+    title: str
+    target: str
+    ids: tuple[str, ...]
+    layers: tuple[str, ...]
+    labels: tuple[str, ...]  # along query and along key
+    attention: Floats  # (layer, head, query, key), rows sum to one
+    contribution: Floats  # (layer, head, query, key), signed, in logits: A * dA
+
+    @property
+    def importance(self) -> Floats:
+        """Sum of A * dA over queries and keys: first-order effect of each head. (layer, head)"""
+        return self.contribution.sum(axis=(2, 3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """Row weights w with gap = sum_i w_i * score_i: positive for `group`, negative for `reference`."""
+
+    attribute: str
+    group: str
+    reference: str
+    ids: tuple[str, ...]
+    weights: Floats  # (example,)
+    n_group: int
+    n_reference: int
+
+    def gap(self, score: Floats) -> float:
+        """The gap of a score given per row."""
+        return math.fsum((self.weights * np.asarray(score, dtype=float)).tolist())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One unit's part of a gap, with a pointwise and a simultaneous interval (bootstrap over rows)."""
+
+    unit: str
+    estimate: float
+    low: float
+    high: float
+    simultaneous_low: float
+    simultaneous_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """A gap divided among units: sum of shares + residual = gap, exactly."""
+
+    attribute: str
+    group: str
+    reference: str
+    n_group: int
+    n_reference: int
+    score: str  # what the gap is a gap of, e.g. "logit(approved) - logit(denied)"
+    unit: str
+    gap: float
+    gap_low: float
+    gap_high: float
+    shares: tuple[Share, ...]  # in the order of the units given, not sorted
+    residual: float
+    mean_absolute_shift: float  # mean |f(x) - f(b)| over the rows, the scale of the residual
+    confidence: float
+    replicates: int
+    seed: int
+    baseline: str
+    n_not_converged: int
+
+    @property
+    def ranked(self) -> tuple[Share, ...]:
+        """Shares, largest magnitude first."""
+        return tuple(sorted(self.shares, key=lambda share: -abs(share.estimate)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One metric in one group: k of n with its interval (k is None where the metric is a mean)."""
+
+    attribute: str  # "race", or "race & sex" for an intersection
+    group: str  # "unknown" for missing, "(all)" for everybody
+    metric: str
+    n_rows: int  # rows of the group
+    n: int  # the metric's own denominator
+    k: int | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    status: Status
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One pair of groups compared on one metric, and what the policy's tolerance makes of it."""
+
+    attribute: str
+    metric: str
+    group: str
+    reference: str
+    n_group: int  # denominators of the metric, not rows
+    n_reference: int
+    estimate: float | None  # group minus reference
+    low: float | None  # two-sided interval at the stated confidence, for reading only
+    high: float | None
+    upper_bound: float | None  # one-sided 1 - alpha bound of |gap|: what "within" is decided by
+    tolerance: float | None
+    p: float | None  # of "|gap| <= tolerance"; of "no gap" where no tolerance is declared
+    p_adjusted: float | None  # Holm over the declared family
+    minimum_detectable_effect: float | None  # planning information: never changes a verdict
+    n_needed: int | None  # more rows per group that would settle an inconclusive pair
+    status: Status
+    verdict: Verdict | None  # None: no tolerance declared
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Rates, gaps and verdicts for every declared group. `verdict` is None when nothing was gated."""
+
+    title: str
+    n: int
+    plan: Mapping[str, Any]  # the resolved policy: feed it back to run again
+    cells: tuple[Cell, ...]
+    findings: tuple[Finding, ...]
+    verdicts: tuple[Mapping[str, Any], ...]  # {"attribute", "metric", "verdict", "reason", "tolerance"}
+    verdict: Verdict | None
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 policy met or nothing gated, 1 not met, 4 inconclusive or not assessed."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def frame(self) -> Any:
+        """Every declared group x metric as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(cell) for cell in self.cells])
+
+    @property
+    def findings_frame(self) -> Any:
+        """Every pair of groups compared, as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(finding) for finding in self.findings])
+
+    def __repr__(self) -> str:
+        return (
+            f"Audit({self.title}: {self.n} rows, {len(self.findings)} comparisons, "
+            f"verdict: {self.verdict or 'no tolerance declared'})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Everything a reviewer signs. `sections` hold words; every number comes from the records."""
+
+    title: str
+    schema_version: str
+    created: str  # UTC, ISO 8601: the one field that differs between two equal runs
+    audit: Audit  # predictions
+    measures: Audit | None  # the measures that explanation adds
+    ledgers: tuple[Ledger, ...]
+    views: tuple[View, ...]
+    attribution: Mapping[str, Any]  # method, target, baseline, n, converged, completeness errors
+    certificate: Mapping[str, Any]  # ||AV - O|| / ||O|| per layer, and how it was computed
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}
+    limits: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    sign_off: Mapping[str, str | None] = field(default_factory=dict)
+    evidence: Any = field(default=None, repr=False, compare=False, metadata={"saved": False})
+    writer: Callable[["Review", Path], tuple[Path, ...]] | None = field(
+        default=None, repr=False, compare=False, metadata={"saved": False}
+    )
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The overall verdict on the predictions."""
+        return self.audit.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """What `clinometer review` returns."""
+        return self.audit.exit_code
+
+    def save(self, out: str | Path, *, force: bool = False) -> tuple[Path, ...]:
+        """Write report.html, review.json, evidence.parquet, policy.toml and figures/ into a folder.
+
+        The folder appears whole or not at all. An existing folder is replaced only with `force`.
+        """
+        if self.writer is None:
+            raise ValueError("this review was read, not made: it has no writer")
+        from .errors import OutputError
+
+        target = Path(out)
+        if target.exists() and any(target.iterdir()) and not force:
+            raise OutputError(
+                f"{target} exists and is not empty. Name another folder, or replace it with force=True (--force)."
+            )
+        return self.writer(self, target)
+
+    def __repr__(self) -> str:
+        return (
+            f"Review({self.title}: {self.audit.n} rows, verdict: {self.verdict or 'no tolerance declared'})"
+        )

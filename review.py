@@ -1,0 +1,426 @@
+"""The whole review, composed: the only file that sees all three rooms."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .bias.audit import audit
+from .bias.groups import UNKNOWN
+from .bias.ledger import contrast, ledger
+from .bias.policy import Policy, read_policy
+from .errors import DataError, OutputError, did_you_mean, first
+from .evidence import Evidence, from_columns
+from .evidence import read as read_table
+from .evidence import write as write_evidence
+from .records import Attribution, Audit, HeadEffect, Ledger, Review, Rows, View, plain
+
+if TYPE_CHECKING:
+    from .interpret.models import Subject
+
+SCHEMA_VERSION = "1"
+LIMITS = (
+    "A gap that is not significant is not evidence that groups are treated alike: read the interval and the "
+    "smallest gap these numbers could have shown.",
+    "Attention shows where a head looks, not what matters; A x dA is a first-order effect at this input. "
+    "Neither was confirmed here by intervening on the model.",
+    "The ledger is an exact accounting of a difference in mean score against the stated baseline. It says what "
+    "is associated with the gap; another baseline gives another division.",
+    "Groups are taken as recorded in the data. Rows with an unknown group are shown and enter no comparison.",
+    "The review speaks of these rows and this model only.",
+)
+
+
+def gather(
+    subject: "Subject",
+    rows: Rows,
+    attribution: Attribution,
+    effects: HeadEffect,
+    *,
+    terms: Mapping[str, Sequence[str]] | None = None,
+) -> Evidence:
+    """One row per example: label, prediction, score, groups, and the measures that explanation adds.
+
+    Measures: `attribution[feature]` and `attention[feature]` (received, averaged over all heads) where all
+    examples have the same features; `share[term]`, the part of the absolute attribution that falls on a
+    user-named term; `head[L0.H1]`, a head's first-order effect; `completeness_error`.
+
+    Raises:
+        DataError: a term names a feature that no example has.
+    """
+    measures: dict[str, np.ndarray] = {}
+    if len(set(attribution.tokens)) == 1:
+        offset = len(subject.prefix)
+        mean_received = effects.received.mean(axis=(1, 2))
+        for i, name in enumerate(attribution.features):
+            measures[f"attribution[{name}]"] = attribution.scores[:, i]
+        for i, name in enumerate(attribution.features):
+            measures[f"attention[{name}]"] = mean_received[:, offset + i]
+    total = np.abs(attribution.scores).sum(axis=1)
+    known = {token for tokens in attribution.tokens for token in tokens}
+    for term, members in (terms or {}).items():
+        missing = [member for member in members if member not in known]
+        if missing:
+            raise DataError(
+                f"the term {term!r} names {first(missing)}, which no row has: {did_you_mean(missing[0], known)}"
+            )
+        wanted = set(members)
+        on_term = np.zeros(len(rows))
+        for i, tokens in enumerate(attribution.tokens):
+            hits = [k for k, token in enumerate(tokens) if token in wanted]
+            on_term[i] = np.abs(attribution.scores[i, hits]).sum()
+        measures[f"share[{term}]"] = np.divide(on_term, total, out=np.zeros_like(total), where=total > 0)
+    for layer in range(effects.contribution.shape[1]):
+        for head in range(effects.contribution.shape[2]):
+            measures[f"head[L{layer}.H{head}]"] = effects.contribution[:, layer, head]
+    measures["completeness_error"] = np.abs(attribution.residual)
+    columns: dict[str, Any] = {"id": list(rows.ids)}
+    if rows.labels is not None:
+        columns["label"] = np.asarray(rows.labels)
+    columns["prediction"] = (attribution.value > subject.threshold).astype(np.int64)
+    columns["score"] = attribution.value
+    taken = sorted(set(rows.groups) & {*columns, *measures})
+    if taken:
+        raise DataError(f"group columns {first(taken)} have names that evidence itself uses; rename them.")
+    columns.update({name: list(values) for name, values in rows.groups.items()})
+    columns.update(measures)
+    return from_columns(
+        columns,
+        id="id",
+        label=None if rows.labels is None else "label",
+        prediction="prediction",
+        score="score",
+        groups=tuple(rows.groups),
+        measures=tuple(measures),
+        provenance={"model": subject.name, "target": subject.target, "threshold": subject.threshold},
+    )
+
+
+def review(
+    subject: "Subject",
+    rows: Rows,
+    *,
+    policy: Policy | str | Path | None = None,
+    terms: Mapping[str, Sequence[str]] | None = None,
+    title: str | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    replicates: int = 2000,
+    data: Mapping[str, Any] | None = None,
+    feature_notes: Sequence[Mapping[str, str]] = (),
+    limits: Sequence[str] = (),
+    progress: bool = False,
+) -> Review:
+    """Score, explain, audit and account: everything a reviewer signs, as one record.
+
+    Args:
+        subject: the model.
+        rows: examples that the model was not trained on, with labels (0 and 1) and group columns.
+        policy: a Policy or the path of a policy.toml. Without one nothing is gated.
+        terms: name -> features or tokens whose share of the attribution is measured.
+        title: the headline.
+        seed: of the bootstrap. One seed, same numbers.
+        batch_size: rows encoded together. Another size may change the last bits of a score.
+        replicates: bootstrap replicates of the ledgers.
+        data: what the data are: name, source, licence, split.
+        feature_notes: "feature", "meaning", "note" of each feature, shown in the report.
+        limits: added to the limits that every report states.
+        progress: show bars.
+
+    Raises:
+        DataError, PolicyError, CaptureError: as their messages say.
+    """
+    from .interpret.gradients import attribute, certify, head_effects, view
+
+    if not rows.groups:
+        raise DataError(
+            "the rows have no group columns; a review needs at least one (groups={'race': [...]})."
+        )
+    resolved = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
+    attribution = attribute(subject, rows, batch_size=batch_size, progress=progress)
+    effects = head_effects(subject, rows, batch_size=batch_size, progress=progress)
+    evidence = gather(subject, rows, attribution, effects, terms=terms)
+    named = tuple(name for name in evidence.measures if name in resolved.tolerance)
+    predictions = audit(
+        dataclasses.replace(evidence, measures=named), resolved, title=f"predictions of {subject.name}"
+    )
+    others = tuple(name for name in evidence.measures if name not in named)
+    explanations = audit(
+        dataclasses.replace(evidence, label=None, prediction=None, score=None, measures=others),
+        resolved.model_copy(update={"tolerance": {}, "intersections": ()}),
+        title="measures that explanation adds",
+    )
+    attributes = tuple(resolved.groups) or tuple(evidence.groups)
+    ledgers = tuple(
+        ledger(attribution, pair, replicates=replicates, seed=seed)
+        for name in attributes
+        for pair in _pairs(evidence, name, resolved)
+    )
+    threads = _threads()
+    return Review(
+        title=title or f"Review of {subject.name}",
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        audit=predictions,
+        measures=explanations,
+        ledgers=ledgers,
+        views=_views(subject, rows, attribution, view, batch_size),
+        attribution=_proof(attribution),
+        certificate=certify(subject, rows, batch_size=batch_size),
+        model={
+            "name": subject.name,
+            "class": type(subject.module).__qualname__,
+            "parameters": sum(parameter.numel() for parameter in subject.module.parameters()),
+            "labels": list(subject.labels),
+            "target": subject.target,
+            "threshold": subject.threshold,
+            "threshold_unit": subject.unit,
+            "baseline": subject.baseline,
+            **subject.provenance,
+        },
+        data={
+            "rows": len(rows),
+            "rows_sha256": rows_hash(rows),
+            "groups": {name: _sizes(values) for name, values in rows.groups.items()},
+            **(data or {}),
+        },
+        feature_notes=tuple(dict(note) for note in feature_notes),
+        limits=(*LIMITS, *limits),
+        provenance={
+            "seed": seed,
+            "batch_size": batch_size,
+            "replicates": replicates,
+            "device": str(subject.device),
+            "dtype": str(next(subject.module.parameters()).dtype).removeprefix("torch."),
+            "threads": threads,
+            "platform": platform.platform(),
+            "versions": _versions(),
+        },
+        sign_off={"prepared by": None, "reviewed by": None, "approved by": None, "date": None},
+        evidence=evidence,
+        writer=save_review,
+    )
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "clinometer",
+        "torch",
+        "transformers",
+        "captum",
+        "numpy",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "matplotlib",
+    )
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _sizes(values: Sequence[str | None]) -> dict[str, int]:
+    named: dict[str, int] = {}
+    for value in values:
+        key = UNKNOWN if value is None else value
+        named[key] = named.get(key, 0) + 1
+    return dict(sorted(named.items()))
+
+
+def _pairs(evidence: Evidence, attribute: str, policy: Policy) -> list[Any]:
+    """Each known group against the declared reference, or against the largest group."""
+    sizes = _sizes(evidence.group(attribute))
+    sizes.pop(UNKNOWN, None)
+    rule = policy.groups.get(attribute)
+    excluded = set(rule.exclude) if rule else set()
+    sizes = {name: n for name, n in sizes.items() if n >= 2 and name not in excluded}
+    if len(sizes) < 2:
+        return []
+    declared = rule.reference if rule else None
+    reference = declared if declared in sizes else max(sizes, key=lambda name: sizes[name])
+    return [contrast(evidence, attribute, group, reference) for group in sizes if group != reference]
+
+
+def _views(
+    subject: "Subject", rows: Rows, attribution: Attribution, view: Callable[..., View], batch_size: int
+) -> tuple[View, ...]:
+    lowest = int(np.argmin(attribution.value))
+    one = view(
+        subject,
+        rows.take([lowest]),
+        title=f"the row with the lowest score, {rows.ids[lowest]} ({attribution.value[lowest]:+.2f} {subject.unit})",
+    )
+    if len(set(attribution.tokens)) != 1:
+        return (one,)
+    return (view(subject, rows, title=f"mean over {len(rows)} rows", batch_size=batch_size), one)
+
+
+def _proof(attribution: Attribution) -> dict[str, Any]:
+    error = np.abs(attribution.residual)
+    moved = np.abs(attribution.value - attribution.base_value)
+    kinds, counts = np.unique(attribution.nodes, return_counts=True)
+    return {
+        "method": attribution.method,
+        "target": attribution.target,
+        "unit": attribution.unit,
+        "baseline": attribution.baseline,
+        "n": len(attribution),
+        "n_converged": int(np.count_nonzero(attribution.converged)),
+        "not_converged": [attribution.ids[i] for i in np.flatnonzero(~attribution.converged)],
+        "nodes": {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)},
+        "largest_completeness_error": float(error.max()),
+        "mean_completeness_error": float(error.mean()),
+        "mean_absolute_shift": float(moved.mean()),
+    }
+
+
+def rows_hash(rows: Rows) -> str:
+    """SHA-256 of ids, inputs, labels and groups, in a canonical text form."""
+    digest = hashlib.sha256()
+    columns: dict[str, Any] = {"id": rows.ids, **rows.inputs}
+    if rows.labels is not None:
+        columns["label"] = rows.labels
+    columns.update({f"group {name}": values for name, values in rows.groups.items()})
+    for name, column in columns.items():
+        digest.update(
+            json.dumps([name, plain(np.asarray(column).tolist())], ensure_ascii=True).encode() + b"\n"
+        )
+    return digest.hexdigest()
+
+
+def save_review(
+    made: Review, target: Path, *, extras: Callable[[Path], None] | None = None
+) -> tuple[Path, ...]:
+    """Write a review's folder: all of it or none of it. `extras` may add files before it appears."""
+    from .visualizers.page import render, save_figures
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror or error}. Name another with --out."
+        ) from error
+    try:
+        os.chmod(temporary, 0o755)
+        (temporary / "report.html").write_text(render(made), encoding="utf-8")
+        (temporary / "review.json").write_text(to_json(made), encoding="utf-8")
+        (temporary / "policy.toml").write_text(
+            Policy.model_validate(made.audit.plan["policy"]).to_toml(), "utf-8"
+        )
+        write_evidence(made.evidence, temporary / "evidence.parquet")
+        save_figures(made, temporary / "figures")
+        if extras is not None:
+            extras(temporary)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return tuple(sorted(path for path in target.rglob("*") if path.is_file()))
+
+
+def to_json(made: Review) -> str:
+    """The review's JSON twin: sorted keys, the same bytes for the same review."""
+    return json.dumps(plain(made), ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def read_rows(
+    path: str | Path,
+    *,
+    columns: Sequence[str],
+    groups: Sequence[str],
+    label: str | None = None,
+    id: str | None = None,
+) -> Rows:
+    """Rows for a model from a CSV or Parquet file.
+
+    Args:
+        path: the file; its suffix says which kind.
+        columns: the model's input columns.
+        groups: group columns.
+        label: a column of 0 and 1.
+        id: the column that names a row; by default `id` where there is one, else the row number.
+
+    Raises:
+        DataError: a column is missing, a label is neither 0 nor 1, or the file cannot be read.
+    """
+    table = read_table(path, label=label, groups=tuple(groups), id=id)
+    frame = table.frame
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{path} lacks the model's column {first(missing)}: {did_you_mean(missing[0], frame.columns)}"
+        )
+    return Rows(
+        ids=table.ids,
+        inputs={name: frame[name].to_numpy() for name in columns},
+        labels=None if label is None else table.binary(label).astype(np.int64),
+        groups={name: table.group(name) for name in groups},
+    )
+
+
+def review_files(
+    model: Path,
+    data: Path,
+    *,
+    policy: Path | None,
+    label: str | None,
+    groups: tuple[str, ...],
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    quiet: bool = False,
+    force: bool = False,
+) -> Review:
+    """Review a model's folder on a data file and save the result: what `clinometer review` does."""
+    from .interpret.models import load
+
+    if out.exists() and any(out.iterdir()) and not force:
+        raise OutputError(
+            f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
+        )
+    resolved = read_policy(policy) if policy is not None else None
+    declared = tuple(resolved.groups) if resolved else ()
+    subject = load(model, device=device)
+    rows = read_rows(data, columns=subject.columns, groups=groups or declared, label=label)
+    made = review(
+        subject,
+        rows,
+        policy=resolved,
+        seed=seed,
+        data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
+        progress=not quiet,
+    )
+    made.save(out, force=force)
+    return made
+
+
+class _Callable(ModuleType):
+    """Lets `clinometer.review(...)` work after `import clinometer.review` has put this module in its place."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Review:
+        return review(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+__all__ = ["Audit", "Ledger", "gather", "read_rows", "review", "review_files", "save_review"]

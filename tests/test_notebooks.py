@@ -1,0 +1,50 @@
+"""Every notebook runs from top to bottom, and its widgets answer."""
+
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="the notebook extra is not installed")
+nbclient = pytest.importorskip("nbclient", reason="the notebook extra is not installed")
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def execute(notebook, folder):
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return notebook
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_without_outputs(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_the_first_picture_follows_its_sliders(tmp_path):
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    probe = nbformat.v4.new_code_cell(
+        "before = picture.outputs\n"
+        "layer.value, head.value, example.value = 1, 2, rows.ids[3]\n"
+        "shown = sum('image/png' in o.get('data', {}) for o in picture.outputs)\n"
+        "print('moved', picture.outputs != before, 'pictures', shown)\n"
+        "print('text', ''.join(o.get('text', '') for o in picture.outputs))"
+    )
+    notebook.cells.append(probe)
+    execute(notebook, tmp_path)
+    printed = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    assert "moved True pictures 2" in printed
+    assert "text loan-" in printed
+    assert f"{notebook.cells[-1].outputs}".count("loan-") >= 1
+    pictures = [
+        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert pictures, "no picture was shown"

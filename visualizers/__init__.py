@@ -1,0 +1,1 @@
+"""Show it honestly: records in, figures out."""
