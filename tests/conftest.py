@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 
 # Before anything below imports matplotlib or a Hugging Face library.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -10,18 +11,26 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # Shapes and types are checked at each call of these modules, under pytest only. The rooms without
 # torch are left out: their refusal tests hand in wrong types on purpose, to read our own message.
 CHECKED = ["clinometer.interpret", "reference.armed_shapes"]
-install_import_hook(CHECKED, "beartype.beartype")
+install_import_hook(CHECKED, "shape_checks.checked")
 
 # A time limit per example would make a loaded machine fail; a random seed would make a failure vanish.
 settings.register_profile("clinometer", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("clinometer")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def shapes_unchecked() -> Iterator[None]:
+    """For tests of torch.compile, which cannot trace through the checker of shapes."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

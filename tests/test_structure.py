@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -187,7 +188,17 @@ def test_the_audit_of_a_file_loads_no_torch(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text(
         "\n".join(["id,label,predicted,group", *rows]), encoding="utf-8"
     )
-    arguments = ["audit", "predictions.csv", "--label", "label", "--prediction", "predicted", "--group", "group", "--json"]
+    arguments = [
+        "audit",
+        "predictions.csv",
+        "--label",
+        "label",
+        "--prediction",
+        "predicted",
+        "--group",
+        "group",
+        "--json",
+    ]
     ran = python(COMMAND + LOADED + "sys.exit(code)", *arguments, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads(ran.stdout)
@@ -210,7 +221,7 @@ def test_the_command_runs_as_a_module(tmp_path: Path) -> None:
 
 
 def test_shape_checks_are_armed() -> None:
-    from reference.armed_shapes import rows_sum, transposed
+    from reference.armed_shapes import rows_sum, scaled, transposed
 
     attention, value = np.full((2, 3), 1 / 3), np.ones((3, 4))
     assert rows_sum(attention, value).shape == (2, 4)
@@ -219,6 +230,9 @@ def test_shape_checks_are_armed() -> None:
     with pytest.raises(Exception, match="column"):
         transposed(value)
     assert transposed(np.ones((3, 3))).shape == (3, 3)
+    assert scaled(value, 2).sum() == 24
+    with pytest.raises(Exception, match="factor"):
+        scaled(value, "2")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +242,12 @@ def test_shape_checks_are_armed_where_torch_lives(path: Path) -> None:
     module = importlib.import_module(f"clinometer.interpret.{path.stem}")
     assert module.__spec__ is not None
     assert type(module.__spec__.loader).__module__.startswith("jaxtyping")
+
+
+def test_shape_checks_can_be_set_aside(shapes_unchecked: None) -> None:
+    from reference.armed_shapes import transposed
+
+    assert transposed(np.ones((3, 4))).shape == (4, 3)
 
 
 def test_shape_checks_stay_with_pytest(tmp_path: Path) -> None:
@@ -256,6 +276,16 @@ def test_ci_runs_the_readmes_lines_and_none_of_its_own() -> None:
     for pattern in wanted:
         assert len([line for line in readme_lines() if re.search(pattern, line)]) == 1
     assert not re.search(r"^\s*pip install", script, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", ["run", "deep"])
+def test_ci_scripts_can_be_run(script: str) -> None:
+    path = ROOT / ".ci" / script
+    assert os.access(path, os.X_OK)
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    assert subprocess.run([bash, "-n", str(path)], check=False).returncode == 0
 
 
 def test_every_core_dependency_has_its_row_in_the_decision() -> None:

@@ -125,10 +125,11 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 def test_a_missing_column_is_named(tmp_path):
+    rows = applicants(10)
+    subject = fitted(rows, epochs=0)
+    lacking = Rows(ids=rows.ids, inputs={k: v for k, v in rows.inputs.items() if k != "debt"})
     with pytest.raises(DataError, match="'debt'"):
-        rows = applicants(10)
-        subject = fitted(rows, epochs=0)
-        score(subject, Rows(ids=rows.ids, inputs={k: v for k, v in rows.inputs.items() if k != "debt"}))
+        score(subject, lacking)
     with pytest.raises(DataError, match="'text'"):
         score(load(hugging_face_folder(tmp_path)), applicants(3))
 

@@ -14,3 +14,8 @@ def rows_sum(
 def transposed(values: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
     """Wrong on purpose: what comes back has the axes exchanged."""
     return values.T
+
+
+def scaled(values: Float[np.ndarray, "row column"], factor: float) -> Float[np.ndarray, "row column"]:
+    """A float argument, to which an int may be given and a string may not."""
+    return values * factor

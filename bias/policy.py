@@ -1,0 +1,180 @@
+"""What is judged: tolerances, who set them, groups and error rate, read from policy.toml."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..errors import PolicyError, did_you_mean
+from .metrics import BY_NAME
+
+
+class GroupRule(BaseModel):
+    """How one group attribute is compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    values: tuple[str, ...] = Field(default=(), description="declared groups; they appear also with no rows")
+    reference: str | None = Field(default=None, description="gaps with it are signed group minus reference")
+    exclude: dict[str, str] = Field(default_factory=dict, description="group -> why it is compared in no gate")
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("exclude")
+    @classmethod
+    def _reasons(cls, value: dict[str, str]) -> dict[str, str]:
+        empty = [name for name, reason in value.items() if not reason.strip()]
+        if empty:
+            raise ValueError(f"the exclusion of {empty[0]!r} needs a written reason")
+        return value
+
+
+class Policy(BaseModel):
+    """Tolerances and how they are tested. Without a tolerance nothing is gated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = "no policy"
+    set_by: str | None = Field(default=None, description="who set the tolerances; required where there are any")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate of the verdicts")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals shown")
+    min_group: int = Field(default=1, ge=1, description="smallest denominator that is judged")
+    positive: str | None = Field(default=None, description="the positive value of label and prediction")
+    intersections: tuple[tuple[str, ...], ...] = Field(default=(), description="attributes taken together")
+    tolerance: dict[str, float] = Field(
+        default_factory=dict, description="metric or measure -> largest allowed difference of any two groups"
+    )
+    groups: dict[str, GroupRule] = Field(default_factory=dict, description="attributes audited; all, if none is named")
+
+    @field_validator("intersections", mode="before")
+    @classmethod
+    def _tuples(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        return value
+
+    @field_validator("intersections")
+    @classmethod
+    def _joint(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        if any(len(set(names)) < 2 for names in value):
+            raise ValueError("an intersection names two different attributes or more")
+        return value
+
+    @field_validator("tolerance", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: float(v) if type(v) is int else v for k, v in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _tolerances(self) -> "Policy":
+        for metric, value in self.tolerance.items():
+            if not value >= 0 or value == float("inf"):
+                raise ValueError(f"the tolerance of {metric} is {value}; a number of 0 or more is expected")
+            if metric in BY_NAME and value > 1:
+                raise ValueError(f"the tolerance of {metric} is {value}; a difference of rates is at most 1")
+        if self.tolerance and not (self.set_by or "").strip():
+            raise ValueError("tolerances are declared and nobody is named: add set_by = \"who set them\" (--set-by)")
+        return self
+
+    def to_toml(self) -> str:
+        """This policy as the text of a policy.toml that reads back to the same policy."""
+        lines = [f"name = {_quote(self.name)}"]
+        for key in ("set_by", "positive"):
+            if getattr(self, key) is not None:
+                lines.append(f"{key} = {_quote(getattr(self, key))}")
+        lines += [f"alpha = {self.alpha!r}", f"confidence = {self.confidence!r}", f"min_group = {self.min_group}"]
+        if self.intersections:
+            listed = ", ".join(f"[{', '.join(map(_quote, names))}]" for names in self.intersections)
+            lines.append(f"intersections = [{listed}]")
+        if self.tolerance:
+            lines += ["", "[tolerance]"]
+            lines += [f"{_quote(metric)} = {value!r}" for metric, value in self.tolerance.items()]
+        for attribute, rule in self.groups.items():
+            lines += ["", f"[groups.{_quote(attribute)}]"]
+            if rule.values:
+                lines.append(f"values = [{', '.join(map(_quote, rule.values))}]")
+            if rule.reference is not None:
+                lines.append(f"reference = {_quote(rule.reference)}")
+            if rule.exclude:
+                pairs = ", ".join(f"{_quote(k)} = {_quote(v)}" for k, v in rule.exclude.items())
+                lines.append(f"exclude = {{ {pairs} }}")
+        return "\n".join(lines) + "\n"
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def parse_policy(values: Mapping[str, Any], *, where: str) -> Policy:
+    """A policy from a mapping; `where` says in errors what it was read from.
+
+    Raises:
+        PolicyError: an unknown key, a value of another kind or out of range.
+    """
+    try:
+        return Policy.model_validate(dict(values))
+    except ValidationError as error:
+        raise PolicyError(f"{where}: {'; '.join(_words(item) for item in error.errors()[:3])}.") from error
+
+
+def _words(item: Any) -> str:
+    place = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        fields = GroupRule.model_fields if place[0] == "groups" and len(place) > 1 else Policy.model_fields
+        return f"there is no key {'.'.join(place)!r}: {did_you_mean(place[-1], fields)}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+    return f"{'.'.join(place)}: {message}{got}" if place else message
+
+
+def read_policy(path: str | Path) -> Policy:
+    """The policy of a TOML file.
+
+    Raises:
+        PolicyError: the file is missing, no UTF-8, no TOML, or says something impossible.
+    """
+    file = Path(path)
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise PolicyError(f"{file} cannot be read: {error.strerror or error}. Name a policy.toml.") from error
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise PolicyError(f"{file} is not UTF-8: byte {error.start} in line {line}. Save it as UTF-8.") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{file} is not TOML: {error}. Text needs quotation marks.") from error
+    return parse_policy(values, where=str(file))
+
+
+def policy_from_flags(
+    groups: Sequence[str],
+    tolerances: Mapping[str, float],
+    *,
+    set_by: str | None = None,
+    confidence: float = 0.95,
+    min_group: int = 1,
+    positive: str | None = None,
+) -> Policy:
+    """The policy that the command's flags amount to."""
+    return parse_policy(
+        {
+            "name": "flags of the command",
+            "set_by": set_by or ("whoever typed the command" if tolerances else None),
+            "confidence": confidence,
+            "min_group": min_group,
+            "positive": positive,
+            "tolerance": dict(tolerances),
+            "groups": {name: {} for name in groups},
+        },
+        where="the command's flags",
+    )

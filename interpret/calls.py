@@ -1,0 +1,221 @@
+"""One attention call: what it was asked, and its map computed again from the queries and keys it had."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Kind = Literal["self", "cross"]
+Way = Literal["interface", "sdpa", "multi-head"]
+Shaper = Callable[[Tensor], Tensor]
+
+BLOCK_BYTES = 32 * 2**20  # the largest piece of a map that is held at once while it is reduced
+NEVER = -1e9  # an additive mask at or below this forbids the pair
+
+
+def unchanged(output: Tensor) -> Tensor:
+    """The output as it came: (example, head, query, width) already."""
+    return output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Call:
+    """One call of attention, as seen by the tap. Tensors are detached, but for `source`.
+
+    The map is softmax(cap(scale * q k^T) + position_bias + mask) over the keys the mask, the causal rule and the
+    window allow, with one extra column per head where there are sinks.
+    """
+
+    layer: str  # as in named_modules(); "name#2" for the second call of the same module
+    kind: Kind
+    way: Way
+    query: Float[Tensor, "example head query width"]
+    key: Float[Tensor, "example key_head key width"]
+    value: Float[Tensor, "example key_head key value_width"] | None
+    output: Float[Tensor, "example head query value_width"] | None
+    scale: float
+    mask: Tensor | None = None  # 4-D, True = may attend, or additive
+    position_bias: Tensor | None = None  # 4-D, additive
+    causal: bool = False
+    causal_offset: int = 0  # query i may see keys up to i + offset
+    window: int | None = None  # ... and from i + offset - window + 1 on
+    softcap: float | None = None
+    sinks: Tensor | None = None  # (head,)
+    source: Tensor | None = field(default=None, repr=False)  # the very tensor the model went on with
+    shaper: Shaper = field(default=unchanged, repr=False)  # source's layout -> (example, head, query, width)
+    versions: tuple[int | None, ...] = field(default=(), repr=False)
+
+    @property
+    def n_examples(self) -> int:
+        """Examples in the batch of this call."""
+        return self.query.shape[0]
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads."""
+        return self.query.shape[1]
+
+    @property
+    def n_queries(self) -> int:
+        """Query positions, padding included."""
+        return self.query.shape[2]
+
+    @property
+    def n_keys(self) -> int:
+        """Key positions, padding included."""
+        return self.key.shape[2]
+
+    @property
+    def group_size(self) -> int:
+        """Query heads that share one key head (1 without grouped queries)."""
+        return self.query.shape[1] // self.key.shape[1]
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The precision maps are computed in: float64 for a float64 model, float32 for every other."""
+        return torch.float64 if self.query.dtype == torch.float64 else torch.float32
+
+    @property
+    def tolerance(self) -> float:
+        """The largest certificate accepted for the coarsest number type of this call."""
+        parts = [self.query, self.key, self.value, self.output]
+        coarsest = max(torch.finfo(part.dtype).eps for part in parts if part is not None)
+        if coarsest <= torch.finfo(torch.float64).eps:
+            return 1e-9
+        return 1e-4 if coarsest <= torch.finfo(torch.float32).eps else 2e-2
+
+    def repeated(self, keys: Tensor) -> Tensor:
+        """Keys or values with one head per query head."""
+        return keys.repeat_interleave(self.group_size, dim=1) if self.group_size > 1 else keys
+
+    def part(self, example: int, head: int) -> "Call":
+        """The same call for one example and one head, without copying."""
+        at, shared = slice(example, example + 1), head // self.group_size
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None:
+                return None
+            tensor = tensor if tensor.shape[0] == 1 else tensor[at]
+            return tensor if tensor.shape[1] == 1 else tensor[:, head : head + 1]
+
+        return Call(
+            layer=self.layer,
+            kind=self.kind,
+            way=self.way,
+            query=self.query[at, head : head + 1],
+            key=self.key[at, shared : shared + 1],
+            value=None if self.value is None else self.value[at, shared : shared + 1],
+            output=None if self.output is None else self.output[at, head : head + 1],
+            scale=self.scale,
+            mask=cut(self.mask),
+            position_bias=cut(self.position_bias),
+            causal=self.causal,
+            causal_offset=self.causal_offset,
+            window=self.window,
+            softcap=self.softcap,
+            sinks=None if self.sinks is None else self.sinks[head : head + 1],
+        )
+
+    def blocks(self) -> Iterator[slice]:
+        """Query ranges whose part of the map fits into BLOCK_BYTES."""
+        size = 8 if self.compute_dtype == torch.float64 else 4
+        step = max(1, BLOCK_BYTES // max(1, self.n_examples * self.n_heads * self.n_keys * size))
+        for start in range(0, self.n_queries, step):
+            yield slice(start, min(start + step, self.n_queries))
+
+    def allowed(self, queries: slice) -> Bool[Tensor, "#example #head query key"]:
+        """Which keys each query may attend to."""
+        rows = torch.arange(queries.start, queries.stop, device=self.query.device)[:, None]
+        columns = torch.arange(self.n_keys, device=self.query.device)[None, :]
+        last = rows + self.causal_offset
+        open_ = torch.ones_like(last * columns, dtype=torch.bool)
+        if self.causal:
+            open_ = open_ & (columns <= last)
+        if self.window is not None:
+            open_ = open_ & (columns > last - self.window)
+            if not self.causal:
+                open_ = open_ & (columns < last + self.window)
+        result = open_[None, None]
+        for extra in (self.mask, self.position_bias):
+            if extra is not None:
+                result = result & may_attend(_rows(extra, queries))
+        return result
+
+    @torch.no_grad()
+    def weights(self, queries: slice) -> Float[Tensor, "example head query key"]:
+        """The map for a range of queries: rows sum to one; rows that may attend to nothing are zero."""
+        with torch.autocast(self.query.device.type, enabled=False):
+            q = self.query[:, :, queries].to(self.compute_dtype)
+            k = self.repeated(self.key.to(self.compute_dtype))
+            scores = torch.matmul(q, k.transpose(2, 3)).mul_(self.scale)
+            if self.softcap is not None:
+                scores = scores.div_(self.softcap).tanh_().mul_(self.softcap)
+            for extra in (self.position_bias, self.mask):
+                if extra is not None and extra.is_floating_point():
+                    scores = scores + _rows(extra, queries).to(scores.dtype)
+            scores = scores.masked_fill(~self.allowed(queries), -math.inf)
+            if self.sinks is not None:
+                column = self.sinks.to(scores.dtype).view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+                return torch.cat([scores, column], dim=-1).softmax(dim=-1)[..., :-1]
+            # A row that may attend to nothing has no softmax; torch's fused kernels return zero for it.
+            return scores.softmax(dim=-1).masked_fill(scores.isneginf().all(dim=-1, keepdim=True), 0.0)
+
+    def live(self, queries: slice) -> Bool[Tensor, "example #head query"]:
+        """Queries that may attend to at least one key."""
+        return self.allowed(queries).any(dim=-1).expand(self.n_examples, -1, -1)
+
+    def valid(self) -> Bool[Tensor, "example query"]:
+        """Queries that are no padding, as far as the mask tells.
+
+        A query is left out where it may attend to nothing, and, in self-attention over one set of positions, where
+        nobody may attend to it. A mask says nothing of padded queries in cross-attention: they count.
+        """
+        alive = torch.zeros(self.n_examples, self.n_queries, dtype=torch.bool, device=self.query.device)
+        seen = torch.zeros(self.n_examples, self.n_keys, dtype=torch.bool, device=self.query.device)
+        for queries in self.blocks():
+            allowed = self.allowed(queries)
+            alive[:, queries] = allowed.any(dim=-1).any(dim=1)
+            seen |= allowed.any(dim=2).any(dim=1)
+        same_positions = self.kind == "self" and self.n_queries == self.n_keys
+        return alive & seen if same_positions else alive
+
+    @torch.no_grad()
+    def certificate(self) -> float | None:
+        """||A V - O|| / ||O|| over the queries that may attend to something; None where no values were kept."""
+        if self.value is None or self.output is None:
+            return None
+        wrong = size = 0.0
+        value = self.repeated(self.value.to(self.compute_dtype))
+        with torch.autocast(self.query.device.type, enabled=False):
+            for queries in self.blocks():
+                seen = self.output[:, :, queries].to(self.compute_dtype)
+                live = self.live(queries)[..., None]
+                again = torch.matmul(self.weights(queries), value)
+                wrong += float((again - seen).masked_fill(~live, 0.0).double().square().sum())
+                size += float(seen.masked_fill(~live, 0.0).double().square().sum())
+        if size == 0.0:
+            return 0.0 if wrong == 0.0 else math.inf
+        return math.sqrt(wrong / size)
+
+    def changed_in_place(self) -> bool:
+        """Whether the model has written over a tensor that was kept."""
+        kept = (self.query, self.key, self.value, self.output)
+        return bool(self.versions) and any(
+            then is not None and part is not None and part._version != then
+            for part, then in zip(kept, self.versions, strict=True)
+        )
+
+
+def may_attend(mask: Tensor) -> Bool[Tensor, "..."]:
+    """Where a mask, boolean or additive, lets a query attend."""
+    if mask.dtype == torch.bool:
+        return mask
+    return mask > max(NEVER, torch.finfo(mask.dtype).min / 2)
+
+
+def _rows(extra: Tensor, queries: slice) -> Tensor:
+    return extra if extra.shape[2] == 1 else extra[:, :, queries]

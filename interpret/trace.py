@@ -1,0 +1,338 @@
+"""Attention maps computed on demand from the queries and keys that were kept, with their certificate."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import CaptureError, UsageError, did_you_mean, first
+from ..records import Floats
+from .calls import Call
+from .tap import tap
+
+STATISTICS = ("entropy", "received")
+
+
+class Trace:
+    """Every attention call of one run. A layer is given by its name or its place in `layers` (negative from the end).
+
+    Maps have the axes example, head, query, key; rows sum to one, and are zero for a query that may attend to
+    nothing. They are computed in float32, in float64 for a float64 model. "Attention" is what a head looks at, which is
+    not what matters: see `contribution`.
+    """
+
+    def __init__(
+        self, calls: Sequence[Call], *, output: Any = None, gradients: Sequence[Tensor] | None = None
+    ) -> None:
+        self.calls = tuple(calls)
+        self.layers: tuple[str, ...] = tuple(call.layer for call in self.calls)
+        self.kinds: tuple[str, ...] = tuple(call.kind for call in self.calls)
+        self.output = output  # what the run returned
+        self.gradients = None if gradients is None else tuple(gradients)  # dO, (example, head, query, width)
+        self._certificate: dict[str, float] | None = None
+
+    def call(self, layer: int | str) -> Call:
+        """The call kept for a layer.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
+        return self.calls[self._place(layer)]
+
+    def _place(self, layer: int | str) -> int:
+        if isinstance(layer, str):
+            if layer not in self.layers:
+                raise UsageError(f"no layer is named {layer!r}; {did_you_mean(layer, self.layers)}")
+            return self.layers.index(layer)
+        return _index("layer", layer, len(self.layers), "the trace")
+
+    def _one(self, layer: int | str, head: int, example: int) -> Call:
+        call = self.call(layer)
+        return call.part(
+            _index("example", example, call.n_examples, call.layer),
+            _index("head", head, call.n_heads, call.layer),
+        )
+
+    def n_heads(self, layer: int | str) -> int:
+        """Query heads of a layer."""
+        return self.call(layer).n_heads
+
+    def map(self, layer: int | str, head: int, example: int) -> Floats:
+        """One map (query, key), each row summing to one.
+
+        Raises:
+            UsageError: there is no such layer, head or example.
+        """
+        call = self._one(layer, head, example)
+        return _numpy(torch.cat([call.weights(rows) for rows in call.blocks()], dim=2)[0, 0])
+
+    def row(self, layer: int | str, head: int, example: int, query: int) -> Floats:
+        """What one query attends to: (key,), summing to one."""
+        call = self._one(layer, head, example)
+        at = _index("query", query, call.n_queries, call.layer)
+        return _numpy(call.weights(slice(at, at + 1))[0, 0, 0])
+
+    def maps(self, layer: int | str) -> Float[Tensor, "example head query key"]:
+        """All maps of a layer, held whole: N x N numbers per example and head."""
+        call = self.call(layer)
+        return torch.cat([call.weights(rows) for rows in call.blocks()], dim=2)
+
+    def received(self, layer: int | str) -> Float[np.ndarray, "example head key"]:
+        """Attention each key receives: the mean of its column over the queries that are no padding.
+
+        In [0, 1]; sums to one over keys (to less where there are sinks). Which queries are padding is read from
+        the mask, so that padded queries of cross-attention count.
+        """
+        call = self.call(layer)
+        valid = call.valid()
+        total = torch.zeros(
+            call.n_examples, call.n_heads, call.n_keys, dtype=torch.float64, device=valid.device
+        )
+        for rows in call.blocks():
+            counted = valid[:, None, rows, None]
+            total += call.weights(rows).masked_fill(~counted, 0.0).sum(dim=2, dtype=torch.float64)
+        return _numpy(total / valid.sum(dim=1).clamp(min=1)[:, None, None])
+
+    def entropy(self, layer: int | str) -> Float[np.ndarray, "example head query"]:
+        """Entropy of each row in nats, from 0 to ln(keys); NaN for queries that are padding."""
+        call = self.call(layer)
+        parts = [-torch.special.xlogy(w, w).sum(dim=3) for w in map(call.weights, call.blocks())]
+        return _numpy(torch.cat(parts, dim=2).masked_fill(~call.valid()[:, None, :], torch.nan))
+
+    def statistic(self, name: str, layer: int | str | None = None) -> Floats:
+        """A statistic of every map, never holding a whole one: "entropy" per query, or "received" per key.
+
+        Returns:
+            (example, layer, head, query or key), NaN where a layer is shorter than the longest; without the layer
+            axis where one layer is named.
+
+        Raises:
+            UsageError: an unknown statistic, or layers that differ in their examples or heads (name one layer).
+        """
+        if name not in STATISTICS:
+            raise UsageError(f"no statistic is named {name!r}; {did_you_mean(name, STATISTICS)}")
+        compute = self.entropy if name == "entropy" else self.received
+        if layer is not None:
+            return compute(layer)
+        self._alike()
+        parts = [compute(i) for i in range(len(self.layers))]
+        width = max(part.shape[2] for part in parts)
+        padded = [
+            np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2])), constant_values=np.nan)
+            for part in parts
+        ]
+        return np.stack(padded, axis=1)
+
+    def certificate(self) -> dict[str, float]:
+        """||A V - O|| / ||O|| per layer: how far the map, computed again, is from what the model used.
+
+        Over every query that may attend to something. About 1e-7 in float32, 3e-3 in bfloat16.
+
+        Raises:
+            CaptureError: the values were not kept.
+        """
+        if self._certificate is None:
+            errors = {call.layer: call.certificate() for call in self.calls}
+            if None in errors.values():
+                raise CaptureError(
+                    "this trace kept no values, so nothing certifies it. Use keep_values=True."
+                )
+            self._certificate = {name: error for name, error in errors.items() if error is not None}
+        return dict(self._certificate)
+
+    def certify(self) -> None:
+        """Refuse the trace unless each layer's map reproduces the layer's output.
+
+        Tolerances: 1e-9 in float64, 1e-4 in float32, 2e-2 in bfloat16 and float16.
+
+        Raises:
+            CaptureError: naming the layers that fail.
+        """
+        errors = self.certificate()
+        failed = [call for call in self.calls if not errors[call.layer] <= call.tolerance]
+        if failed:
+            worst = failed[0]
+            raise CaptureError(
+                f"{first(call.layer for call in failed)}: the attention map does not reproduce the layer's output: "
+                f"||A V - O|| / ||O|| is {errors[worst.layer]:.2g}, at most {worst.tolerance:.0e} is expected. Either (a) the "
+                "model changes attention in a way that is not understood (mask, bias, scale), or (b) its output is not "
+                "finite. Maps of this layer would be wrong; load the model with attn_implementation='eager' and compare."
+            )
+
+    def contribution(self, layer: int | str) -> Float[np.ndarray, "example head query key"]:
+        """A * dA, signed, in units of the target: dA = dO V^T is the target's gradient with respect to the map.
+
+        Its sum over queries and keys is <O, dO>, the first-order effect of scaling the head (Michel et al. 2019).
+
+        Raises:
+            UsageError: the trace was made without gradients.
+        """
+        place = self._place(layer)
+        call, gradient = self.calls[place], self._gradients()[place].to(self.calls[place].compute_dtype)
+        value = call.repeated(_value(call).to(call.compute_dtype))
+        parts = [
+            call.weights(rows) * torch.matmul(gradient[:, :, rows], value.transpose(2, 3))
+            for rows in call.blocks()
+        ]
+        return _numpy(torch.cat(parts, dim=2))
+
+    def head_contribution(self) -> Float[np.ndarray, "example layer head"]:
+        """<O, dO> of every head: the sum of its `contribution`, without computing a map.
+
+        Raises:
+            UsageError: the trace was made without gradients, or layers differ in their examples or heads.
+        """
+        self._alike()
+        outputs = [call.output for call in self.calls]
+        parts = [
+            (output.double() * gradient.double()).sum(dim=(2, 3))
+            for output, gradient in zip(outputs, self._gradients(), strict=True)
+            if output is not None
+        ]
+        return _numpy(torch.stack(parts, dim=1))
+
+    def _gradients(self) -> tuple[Tensor, ...]:
+        if self.gradients is None:
+            raise UsageError("this trace has no gradients. Make it with attention_gradient(run, module).")
+        return self.gradients
+
+    def _alike(self) -> None:
+        shapes = {(call.n_examples, call.n_heads) for call in self.calls}
+        if len(shapes) != 1:
+            raise UsageError(f"layers differ in (examples, heads): {sorted(shapes)}. Name one layer.")
+
+    def summary(self) -> Any:
+        """One line per call as a pandas DataFrame; `entropy` is the mean over queries that are no padding, in nats."""
+        import pandas as pd
+
+        kept = all(call.value is not None for call in self.calls)
+        errors: dict[str, float] = self.certificate() if kept else {}
+        return pd.DataFrame(
+            [
+                {
+                    "layer": call.layer,
+                    "kind": call.kind,
+                    "way": call.way,
+                    "examples": call.n_examples,
+                    "heads": call.n_heads,
+                    "key_heads": call.key.shape[1],
+                    "queries": call.n_queries,
+                    "keys": call.n_keys,
+                    "dtype": str(call.query.dtype).removeprefix("torch."),
+                    "entropy": _mean(self.entropy(call.layer)),
+                    "certificate": errors.get(call.layer),
+                }
+                for call in self.calls
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def __repr__(self) -> str:
+        n_cross = self.kinds.count("cross")
+        heads = sorted({call.n_heads for call in self.calls})
+        return (
+            f"Trace({len(self)} attention calls, {n_cross} of them cross, heads {heads}, "
+            f"{self.calls[0].n_examples} examples{', with gradients' if self.gradients is not None else ''})"
+        )
+
+
+def trace(run: Callable[[], Any], module: nn.Module, *, keep_values: bool = True) -> Trace:
+    """Run `run()` once and keep, for every attention call of `module` in it, the queries, keys, mask and scale.
+
+    Args:
+        run: calls the model in any way; what it returns is `Trace.output`.
+        module: the model whose attention calls are wanted.
+        keep_values: keep values and outputs too, which the certificate needs.
+
+    Raises:
+        CaptureError: see `tap`; also where `run` did not run the module, or wrote over what was kept.
+    """
+    calls, output = _listen(run, module, gradients=False)
+    if not keep_values:
+        calls = [dataclasses.replace(call, value=None, output=None, versions=()) for call in calls]
+    return Trace(calls, output=output)
+
+
+def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
+    """A trace that also knows dO, the gradient of a target at every attention output, from one backward pass.
+
+    Parameters need no gradient and keep theirs: nothing is accumulated. dO is zero where the target does not
+    depend on a call.
+
+    Args:
+        run: returns the target, one number per example, (example,).
+        module: the model whose attention calls are wanted.
+
+    Raises:
+        CaptureError: see `tap`; also where the model ran without gradients or the target does not depend on attention.
+    """
+    with torch.enable_grad():
+        calls, target = _listen(run, module, gradients=True)
+    if not isinstance(target, Tensor) or target.dim() != 1 or not target.is_floating_point():
+        got = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
+        raise CaptureError(f"the target is {got}; expected one number per example, a tensor (example,).")
+    if not target.requires_grad:
+        raise CaptureError(
+            "the target has no gradient. Run the model without no_grad, detach or NumPy on the way."
+        )
+    sources = [call.source for call in calls if call.source is not None]
+    found = torch.autograd.grad(target.sum(), sources, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise CaptureError(
+            "the target does not depend on any attention output; nothing carries a gradient back."
+        )
+    gradients = [
+        call.shaper(torch.zeros_like(source) if gradient is None else gradient).detach()
+        for call, source, gradient in zip(calls, sources, found, strict=True)
+    ]
+    return Trace(
+        [dataclasses.replace(call, source=None) for call in calls],
+        output=target.detach(),
+        gradients=gradients,
+    )
+
+
+def _listen(run: Callable[[], Any], module: nn.Module, *, gradients: bool) -> tuple[list[Call], Any]:
+    calls: list[Call] = []
+    with tap(module, calls.append, gradients=gradients):
+        output = run()
+    if not calls:
+        raise CaptureError(
+            f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy of it."
+        )
+    overwritten = [call.layer for call in calls if call.changed_in_place()]
+    if overwritten:
+        raise CaptureError(
+            f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a static "
+            "cache does so), so that what was kept is no longer what was used. Trace one forward pass, without a cache."
+        )
+    return calls, output
+
+
+def _value(call: Call) -> Tensor:
+    if call.value is None:
+        raise UsageError(f"{call.layer}: the values were not kept. Use keep_values=True.")
+    return call.value
+
+
+def _index(axis: str, at: int, size: int, where: str) -> int:
+    if not -size <= at < size:
+        raise UsageError(
+            f"{axis} {at} does not exist: {where} has {size}, so 0 to {size - 1} (or from the end, -1)."
+        )
+    return at % size
+
+
+def _numpy(tensor: Tensor) -> Floats:
+    return tensor.detach().cpu().numpy()
+
+
+def _mean(values: Floats) -> float:
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if counted.size else float("nan")
