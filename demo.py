@@ -196,7 +196,9 @@ def train_subject(folder: Path, parts: Mapping[str, Rows], *, seed: int, device:
         parts["train"].inputs, numeric=numeric, categorical=categorical, logarithms=LOGARITHMS
     )
     torch.manual_seed(seed)
-    model = Classifier(Architecture(kind="table", width=32, layers=3, heads=4, feed_forward=64, dropout=0.1))
+    model = Classifier(
+        Architecture(kind="table", width=32, layers=3, heads=4, feed_forward=64, dropout=0.1, **preprocessor.shape())
+    )
     tensors = {name: _tensors(preprocessor, rows) for name, rows in parts.items()}
     history = train(
         model,

@@ -26,8 +26,8 @@ def unchanged(output: Tensor) -> Tensor:
 class Call:
     """One call of attention, as seen by the tap. Tensors are detached, but for `source`.
 
-    The map is softmax(cap(scale * q k^T) + position_bias + mask) over the keys the mask, the causal rule and the
-    window allow, with one extra column per head where there are sinks.
+    The map is softmax(cap(scale * q k^T) + position_bias + mask) over the keys the mask, the causal rule and
+    the window allow, with one extra column per head where there are sinks.
     """
 
     layer: str  # as in named_modules(); "name#2" for the second call of the same module
@@ -164,15 +164,15 @@ class Call:
             # A row that may attend to nothing has no softmax; torch's fused kernels return zero for it.
             return scores.softmax(dim=-1).masked_fill(scores.isneginf().all(dim=-1, keepdim=True), 0.0)
 
-    def live(self, queries: slice) -> Bool[Tensor, "example #head query"]:
+    def live(self, queries: slice) -> Bool[Tensor, "#example #head query"]:
         """Queries that may attend to at least one key."""
         return self.allowed(queries).any(dim=-1).expand(self.n_examples, -1, -1)
 
     def valid(self) -> Bool[Tensor, "example query"]:
         """Queries that are no padding, as far as the mask tells.
 
-        A query is left out where it may attend to nothing, and, in self-attention over one set of positions, where
-        nobody may attend to it. A mask says nothing of padded queries in cross-attention: they count.
+        A query is left out where it may attend to nothing, and, in self-attention over one set of positions,
+        where nobody may attend to it. A mask says nothing of padded queries in cross-attention: they count.
         """
         alive = torch.zeros(self.n_examples, self.n_queries, dtype=torch.bool, device=self.query.device)
         seen = torch.zeros(self.n_examples, self.n_keys, dtype=torch.bool, device=self.query.device)
@@ -185,7 +185,7 @@ class Call:
 
     @torch.no_grad()
     def certificate(self) -> float | None:
-        """||A V - O|| / ||O|| over the queries that may attend to something; None where no values were kept."""
+        """||A V - O|| / ||O|| over queries that may attend to something; None where no values were kept."""
         if self.value is None or self.output is None:
             return None
         wrong = size = 0.0

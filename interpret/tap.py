@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ IDLE = {
     "return_dict",
     "position_ids",
     "cache_position",
+    "deterministic",
 }
 
 
@@ -48,14 +49,9 @@ class _Frame:
     kwargs: dict[str, Any]
 
     def arguments(self) -> dict[str, Any]:
-        names = _parameter_names(type(self.module))
+        names = tuple(inspect.signature(type(self.module).forward).parameters)[1:]
         positional = zip(names, self.args, strict=False)
         return {**dict(positional), **self.kwargs}
-
-
-@lru_cache(maxsize=512)
-def _parameter_names(kind: type[nn.Module]) -> tuple[str, ...]:
-    return tuple(inspect.signature(kind.forward).parameters)[1:]
 
 
 class _Tap:
@@ -115,7 +111,12 @@ class _Tap:
         )
         return "self" if query.shape[2] == key.shape[2] or cached else "cross"
 
-    def report(
+    def report(self, **seen: Any) -> None:
+        """Hand one call to the listener; what is computed meanwhile is no part of the model."""
+        with torch._C.DisableTorchFunction():
+            self._report(**seen)
+
+    def _report(
         self,
         *,
         where: str,
@@ -129,11 +130,12 @@ class _Tap:
         mask: Tensor | None = None,
         **rest: Any,
     ) -> None:
-        """Hand one call to the listener, with four axes whatever the model used."""
+        """Four axes, whatever the model used, and proof where an argument is not known."""
         if self.gradients:
             if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
                 raise CaptureError(
-                    f"{where}: attention ran with gradients off, so that its gradient is unknown. Run the model without "
+                    f"{where}: attention ran with gradients off, so that its gradient is unknown. Run the "
+                    "model without "
                     "torch.no_grad, inference_mode or reentrant checkpointing (use_reentrant=False)."
                 )
             if not source.requires_grad:
@@ -141,7 +143,8 @@ class _Tap:
         n_axes = query.dim()
         if n_axes not in (2, 3, 4) or key.dim() != n_axes or value.dim() != n_axes:
             raise CaptureError(
-                f"{where}: queries, keys and values have {query.dim()}, {key.dim()} and {value.dim()} axes; expected "
+                f"{where}: queries, keys and values have {query.dim()}, {key.dim()} and {value.dim()} axes; "
+                "expected "
                 "(example, head, position, width). Flatten further axes into the first one."
             )
         out = shaper(source)
@@ -150,7 +153,8 @@ class _Tap:
         q, k, v = (part.expand(n, -1, -1, -1) for part in (q, k, v))
         if q.shape[1] % k.shape[1] or out.shape != (*q.shape[:3], v.shape[3]):
             raise CaptureError(
-                f"{where}: queries {tuple(q.shape)} and keys {tuple(k.shape)} gave an output of {tuple(out.shape)}; "
+                f"{where}: queries {tuple(q.shape)} and keys {tuple(k.shape)} gave an output of "
+                f"{tuple(out.shape)}; "
                 f"expected {(*q.shape[:3], v.shape[3])}. This call cannot be read as attention."
             )
         if mask is not None:
@@ -175,8 +179,10 @@ class _Tap:
         )
         if prove and not (call.certificate() or 0.0) <= call.tolerance:
             raise CaptureError(
-                f"{call.layer}: the attention function was given {prove}, which changes attention in a way this "
-                "version cannot recompute. Load the model with attn_implementation='sdpa', or leave the argument out."
+                f"{call.layer}: the attention function was given {prove}, which changes attention in a way "
+                "this "
+                "version cannot recompute. Load the model with attn_implementation='sdpa', or leave the "
+                "argument out."
             )
         self.listener(call)
 
@@ -185,16 +191,22 @@ class _Tap:
         name = type(self.module).__name__
         if self.by_hand:
             raise CaptureError(
-                f"{name}: {first(self.by_hand)} compute(s) attention by hand (a softmax), which cannot be captured yet. "
-                "Let it call torch.nn.functional.scaled_dot_product_attention, or load a transformers model with "
+                f"{name}: {first(self.by_hand)} compute(s) attention by hand (a softmax), which cannot be "
+                "captured yet. "
+                "Let it call torch.nn.functional.scaled_dot_product_attention, or load a transformers model "
+                "with "
                 "attn_implementation='sdpa' or 'eager' where its class offers them."
             )
         if self.ran and not self.counts:
             raise CaptureError(
-                f"{name} ran, but no attention call was seen. Either (a) it has no attention, (b) it calls a kernel by "
-                "name (flash-attn, xformers) or a softmax of its own, (c) it runs compiled code, TorchScript or another "
-                "thread. Call torch.nn.functional.scaled_dot_product_attention or torch.nn.MultiheadAttention in it, load a "
-                "transformers model with attn_implementation='sdpa', and hand in the module as it was before compiling."
+                f"{name} ran, but no attention call was seen. Either (a) it has no attention, (b) it calls "
+                "a kernel by "
+                "name (flash-attn, xformers) or a softmax of its own, (c) it runs compiled code, "
+                "TorchScript or another "
+                "thread. Call torch.nn.functional.scaled_dot_product_attention or "
+                "torch.nn.MultiheadAttention in it, load a "
+                "transformers model with attn_implementation='sdpa', and hand in the module as it was "
+                "before compiling."
             )
 
 
@@ -262,8 +274,8 @@ def _fused(state: _Tap, way: Way, args: tuple[Any, ...], kwargs: dict[str, Any])
 def _multi_head(state: _Tap, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the body of torch's multi-head attention with its two ways to attend observed.
 
-    Called from inside the mode, the original would hide its fused call, and called with the mode on it would come
-    back here for ever. Its code is therefore run over a copy of its globals.
+    Called from inside the mode, the original would hide its fused call, and called with the mode on it would
+    come back here for ever. Its code is therefore run over a copy of its globals.
     """
     original = F.multi_head_attention_forward
     given = inspect.signature(original).bind(*args, **kwargs)
@@ -384,7 +396,7 @@ def _install(registry: Any) -> None:
 
 
 def _uninstall(registry: Any) -> None:
-    """Put back what was there, unless somebody has wrapped ours meanwhile (it then passes everything through)."""
+    """Put back what was there, unless somebody has wrapped ours meanwhile (which passes all through)."""
     (get_interface, get_item), (seen_interface, seen_item) = _installed["before"], _installed["after"]
     if registry.get_interface is seen_interface:
         registry.get_interface = get_interface
@@ -448,15 +460,16 @@ def _asked(
         raise _dropout(where, dropout)
     if not (mask is None or isinstance(mask, Tensor)) or named.get("cache") is not None:
         raise CaptureError(
-            f"{where}: attention {name!r} was given a {type(mask).__name__} as mask or a paged cache, which cannot be "
+            f"{where}: attention {name!r} was given a {type(mask).__name__} as mask or a paged cache, which "
+            "cannot be "
             "read yet. Load the model with attn_implementation='sdpa'."
         )
     flash = not ("sdpa" in name or "eager" in name)
     n_queries, n_keys = query.shape[2], key.shape[2]
     causal = False
     if name != "eager" and n_queries > 1 and (mask is None or flash):
-        causal = named.get("is_causal")
-        causal = bool(getattr(module, "is_causal", True) if causal is None else causal)
+        stated = named.get("is_causal")
+        causal = bool(getattr(module, "is_causal", True) if stated is None else stated)
     if mask is not None and flash and mask.dim() == 2:
         mask = mask.bool()[:, None, None, :]
     scale = named.get("scaling")
@@ -497,7 +510,8 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 def _dropout(where: str, rate: float) -> CaptureError:
     return CaptureError(
-        f"{where}: attention dropout is on (rate {rate:g}), so that a map would differ from run to run and from the "
+        f"{where}: attention dropout is on (rate {rate:g}), so that a map would differ from run to run and "
+        "from the "
         "output. Call .eval() on the model first."
     )
 
@@ -506,12 +520,13 @@ def _dropout(where: str, rate: float) -> CaptureError:
 def tap(module: nn.Module, listener: Listener, *, gradients: bool = False) -> Iterator[None]:
     """Hand every attention call that `module` makes in the body, on this thread, to `listener`.
 
-    Three ways in, one kind of event, nothing reported twice: what transformers' attention registry hands out, the
-    body of torch's multi-head attention, and torch's fused scaled_dot_product_attention. The model computes what it
-    would have computed, bit for bit; only torch's inference-time fused encoder layer is left for the ordinary
-    one (equal on tokens that are no padding). Calls are named after the module they are made in, "name#2" from the
-    second call of a module on. Calls repeated by gradient checkpointing during backward are not reported. A compiled
-    module runs its original code while the tap is open. Taps may be nested; other models and threads pass through.
+    Three ways in, one kind of event, nothing reported twice: what transformers' attention registry hands
+    out, the body of torch's multi-head attention, and torch's fused scaled_dot_product_attention. The model
+    computes what it would have computed, bit for bit; only torch's inference-time fused encoder layer is
+    left for the ordinary one (equal on tokens that are no padding). Calls are named after the module they
+    are made in, "name#2" from the second call of a module on. Calls repeated by gradient checkpointing
+    during backward are not reported. A compiled module runs its original code while the tap is open. Taps
+    may be nested; other models and threads pass through.
 
     Args:
         module: the model, or the part of it, to listen to.
@@ -519,9 +534,9 @@ def tap(module: nn.Module, listener: Listener, *, gradients: bool = False) -> It
         gradients: keep each output attached to the graph (`Call.source`), for its gradient.
 
     Raises:
-        CaptureError: at the call: dropout is on, or an argument changes attention in a way that is not understood.
-            At the end of the body: the module ran but no attention call was seen, or one of its modules computes
-            attention by hand.
+        CaptureError: at the call: dropout is on, or an argument changes attention in a way that is not
+            understood. At the end of the body: the module ran but no attention call was seen, or one of its
+            modules computes attention by hand.
     """
     state = _Tap(module, listener, gradients)
     with ExitStack() as stack:

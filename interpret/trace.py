@@ -18,11 +18,13 @@ STATISTICS = ("entropy", "received")
 
 
 class Trace:
-    """Every attention call of one run. A layer is given by its name or its place in `layers` (negative from the end).
+    """Every attention call of one run.
+
+    A layer is given by its name or its place in `layers` (negative from the end).
 
     Maps have the axes example, head, query, key; rows sum to one, and are zero for a query that may attend to
-    nothing. They are computed in float32, in float64 for a float64 model. "Attention" is what a head looks at, which is
-    not what matters: see `contribution`.
+    nothing. They are computed in float32, in float64 for a float64 model. "Attention" is what a head looks
+    at, which is not what matters: see `contribution`.
     """
 
     def __init__(
@@ -84,8 +86,8 @@ class Trace:
     def received(self, layer: int | str) -> Float[np.ndarray, "example head key"]:
         """Attention each key receives: the mean of its column over the queries that are no padding.
 
-        In [0, 1]; sums to one over keys (to less where there are sinks). Which queries are padding is read from
-        the mask, so that padded queries of cross-attention count.
+        In [0, 1]; sums to one over keys (to less where there are sinks). Which queries are padding is read
+        from the mask, so that padded queries of cross-attention count.
         """
         call = self.call(layer)
         valid = call.valid()
@@ -107,11 +109,12 @@ class Trace:
         """A statistic of every map, never holding a whole one: "entropy" per query, or "received" per key.
 
         Returns:
-            (example, layer, head, query or key), NaN where a layer is shorter than the longest; without the layer
-            axis where one layer is named.
+            (example, layer, head, query or key), NaN where a layer is shorter than the longest; without the
+            layer axis where one layer is named.
 
         Raises:
-            UsageError: an unknown statistic, or layers that differ in their examples or heads (name one layer).
+            UsageError: an unknown statistic, or layers that differ in their examples or heads (name one
+            layer).
         """
         if name not in STATISTICS:
             raise UsageError(f"no statistic is named {name!r}; {did_you_mean(name, STATISTICS)}")
@@ -157,16 +160,21 @@ class Trace:
         if failed:
             worst = failed[0]
             raise CaptureError(
-                f"{first(call.layer for call in failed)}: the attention map does not reproduce the layer's output: "
-                f"||A V - O|| / ||O|| is {errors[worst.layer]:.2g}, at most {worst.tolerance:.0e} is expected. Either (a) the "
-                "model changes attention in a way that is not understood (mask, bias, scale), or (b) its output is not "
-                "finite. Maps of this layer would be wrong; load the model with attn_implementation='eager' and compare."
+                f"{first(call.layer for call in failed)}: the attention map does not reproduce the layer's "
+                "output: "
+                f"||A V - O|| / ||O|| is {errors[worst.layer]:.2g}, at most {worst.tolerance:.0e} is "
+                "expected. Either (a) the "
+                "model changes attention in a way that is not understood (mask, bias, scale), or (b) its "
+                "output is not "
+                "finite. Maps of this layer would be wrong; load the model with attn_implementation='eager' "
+                "and compare."
             )
 
     def contribution(self, layer: int | str) -> Float[np.ndarray, "example head query key"]:
-        """A * dA, signed, in units of the target: dA = dO V^T is the target's gradient with respect to the map.
+        """A * dA, signed, in units of the target: dA = dO V^T is the target's gradient at the map.
 
-        Its sum over queries and keys is <O, dO>, the first-order effect of scaling the head (Michel et al. 2019).
+        Its sum over queries and keys is <O, dO>, the first-order effect of scaling the head (Michel et al.
+        2019).
 
         Raises:
             UsageError: the trace was made without gradients.
@@ -206,7 +214,7 @@ class Trace:
             raise UsageError(f"layers differ in (examples, heads): {sorted(shapes)}. Name one layer.")
 
     def summary(self) -> Any:
-        """One line per call as a pandas DataFrame; `entropy` is the mean over queries that are no padding, in nats."""
+        """One line per call as a pandas DataFrame; `entropy` is a mean over queries (no padding), in nats."""
         import pandas as pd
 
         kept = all(call.value is not None for call in self.calls)
@@ -243,7 +251,7 @@ class Trace:
 
 
 def trace(run: Callable[[], Any], module: nn.Module, *, keep_values: bool = True) -> Trace:
-    """Run `run()` once and keep, for every attention call of `module` in it, the queries, keys, mask and scale.
+    """Run `run()` once and keep the queries, keys, mask and scale of each attention call of `module` in it.
 
     Args:
         run: calls the model in any way; what it returns is `Trace.output`.
@@ -270,10 +278,12 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
         module: the model whose attention calls are wanted.
 
     Raises:
-        CaptureError: see `tap`; also where the model ran without gradients or the target does not depend on attention.
+        CaptureError: see `tap`; also where the model ran without gradients or the target does not depend on
+        attention.
     """
     with torch.enable_grad():
-        calls, target = _listen(run, module, gradients=True)
+        calls, output = _listen(run, module, gradients=True)
+    target: Any = output
     if not isinstance(target, Tensor) or target.dim() != 1 or not target.is_floating_point():
         got = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise CaptureError(f"the target is {got}; expected one number per example, a tensor (example,).")
@@ -304,13 +314,16 @@ def _listen(run: Callable[[], Any], module: nn.Module, *, gradients: bool) -> tu
         output = run()
     if not calls:
         raise CaptureError(
-            f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy of it."
+            f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy "
+            "of it."
         )
     overwritten = [call.layer for call in calls if call.changed_in_place()]
     if overwritten:
         raise CaptureError(
-            f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a static "
-            "cache does so), so that what was kept is no longer what was used. Trace one forward pass, without a cache."
+            f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a "
+            "static "
+            "cache does so), so that what was kept is no longer what was used. Trace one forward pass, "
+            "without a cache."
         )
     return calls, output
 

@@ -1,0 +1,346 @@
+"""From a user's columns to tensors' arrays, learned from training rows and saved as plain JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from ..errors import DataError, ModelError, did_you_mean, first
+
+Columns = Mapping[str, Any]
+Arrays = dict[str, np.ndarray]
+
+MISSING, OTHER = 0, 1  # category numbers: no value; a value that the training rows did not have
+PAD, UNKNOWN_WORD, MASK = 0, 1, 2
+
+
+def _column(columns: Columns, name: str) -> Any:
+    if name not in columns:
+        raise DataError(f"the model reads the column {name!r}, which is missing: {did_you_mean(name, columns)}")
+    return columns[name]
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        numbers = np.array([math.nan if v is None else v for v in np.asarray(values).tolist()], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"column {name!r} should hold numbers: {error}. Missing values are empty or NaN.") from error
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if infinite.size:
+        raise DataError(f"column {name!r} holds infinite values; first row positions: {first(infinite)}.")
+    return numbers
+
+
+def category(value: Any) -> str | None:
+    """A category's name: 1, 1.0 and "1" are one category; missing and empty are None."""
+    if value is None or value != value:
+        return None
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip() or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePreprocessor:
+    """Numbers standardised by the training rows' mean and spread, categories numbered; missing stays missing.
+
+    Of a feature in `logarithms`, sign(x) * log(1 + |x|) is taken first. A category that the training rows did
+    not have becomes "other".
+    """
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    logarithms: tuple[str, ...]
+    mean: Mapping[str, float]
+    spread: Mapping[str, float]
+    median: Mapping[str, float]
+    categories: Mapping[str, tuple[str, ...]]
+    most_frequent: Mapping[str, str | None]
+    kind: str = field(default="table", init=False)
+
+    @classmethod
+    def fit(
+        cls,
+        columns: Columns,
+        *,
+        numeric: Sequence[str],
+        categorical: Sequence[str],
+        logarithms: Sequence[str] = (),
+    ) -> Self:
+        """Learn from training columns.
+
+        Raises:
+            DataError: a column is missing, a number is none, or a numeric column has no value at all.
+        """
+        strange = [name for name in logarithms if name not in numeric]
+        if strange:
+            raise DataError(f"the logarithm of {first(strange)} was asked for: {did_you_mean(strange[0], numeric)}")
+        mean, spread, median = {}, {}, {}
+        for name in numeric:
+            raw = _numbers(name, _column(columns, name))
+            if np.isnan(raw).all():
+                raise DataError(f"column {name!r} has no value in the training rows; leave it out.")
+            values = _logarithm(raw) if name in logarithms else raw
+            mean[name] = float(np.nanmean(values))
+            spread[name] = float(np.nanstd(values)) or 1.0
+            median[name] = float(np.nanmedian(raw))
+        categories, most = {}, {}
+        for name in categorical:
+            named = [category(value) for value in np.asarray(_column(columns, name), dtype=object).tolist()]
+            counted = {value: named.count(value) for value in sorted({v for v in named if v is not None})}
+            categories[name] = tuple(counted)
+            most[name] = max(counted, key=lambda value: counted[value]) if counted else None
+        return cls(
+            numeric=tuple(numeric),
+            categorical=tuple(categorical),
+            logarithms=tuple(logarithms),
+            mean=mean,
+            spread=spread,
+            median=median,
+            categories=categories,
+            most_frequent=most,
+        )
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features in the order of the model's tokens."""
+        return (*self.numeric, *self.categorical)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns read."""
+        return self.feature_names
+
+    def transform(self, columns: Columns) -> Arrays:
+        """`numeric` (example, feature) float32, NaN where missing, and `categorical` (example, feature) int64."""
+        numbers, codes = [], []
+        for name in self.numeric:
+            raw = _numbers(name, _column(columns, name))
+            values = _logarithm(raw) if name in self.logarithms else raw
+            numbers.append((values - self.mean[name]) / self.spread[name])
+        for name in self.categorical:
+            known = {value: i + 2 for i, value in enumerate(self.categories[name])}
+            named = (category(value) for value in np.asarray(_column(columns, name), dtype=object).tolist())
+            codes.append([MISSING if value is None else known.get(value, OTHER) for value in named])
+        n = len(_column(columns, self.feature_names[0]))
+        return {
+            "numeric": np.array(numbers, dtype=np.float32).T.reshape(n, len(self.numeric)).copy(),
+            "categorical": np.array(codes, dtype=np.int64).T.reshape(n, len(self.categorical)).copy(),
+        }
+
+    def reference(self) -> dict[str, np.ndarray]:
+        """The training distribution's reference row: medians, and the most frequent categories."""
+        row: dict[str, np.ndarray] = {name: np.array([self.median[name]]) for name in self.numeric}
+        row.update({name: np.array([self.most_frequent[name]], dtype=object) for name in self.categorical})
+        return row
+
+    def shape(self) -> dict[str, Any]:
+        """What an Architecture needs to know of these inputs."""
+        return {"numeric": len(self.numeric), "categories": tuple(len(self.categories[n]) + 2 for n in self.categorical)}
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON types."""
+        return {
+            "kind": self.kind,
+            "numeric": list(self.numeric),
+            "categorical": list(self.categorical),
+            "logarithms": list(self.logarithms),
+            "mean": dict(self.mean),
+            "spread": dict(self.spread),
+            "median": dict(self.median),
+            "categories": {name: list(values) for name, values in self.categories.items()},
+            "most_frequent": dict(self.most_frequent),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The preprocessor that `state` was taken from."""
+        return cls(
+            numeric=tuple(state["numeric"]),
+            categorical=tuple(state["categorical"]),
+            logarithms=tuple(state["logarithms"]),
+            mean=dict(state["mean"]),
+            spread=dict(state["spread"]),
+            median=dict(state["median"]),
+            categories={name: tuple(values) for name, values in state["categories"].items()},
+            most_frequent=dict(state["most_frequent"]),
+        )
+
+
+def _logarithm(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPreprocessor:
+    """Lower-cased words, numbered by their frequency in the training texts."""
+
+    words: tuple[str, ...]
+    longest: int
+    kind: str = field(default="text", init=False)
+
+    @classmethod
+    def fit(cls, columns: Columns, *, most: int = 20_000, longest: int = 512) -> Self:
+        """Learn the vocabulary of the column `text`."""
+        counted: dict[str, int] = {}
+        for text in np.asarray(_column(columns, "text"), dtype=object).tolist():
+            for word in split(str(text)):
+                counted[word] = counted.get(word, 0) + 1
+        ordered = sorted(counted, key=lambda word: (-counted[word], word))[:most]
+        return cls(words=tuple(ordered), longest=longest)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns read."""
+        return ("text",)
+
+    def token_names(self, columns: Columns) -> list[list[str]]:
+        """The words of each text, cut to the longest the model takes; an empty text is one unknown word."""
+        texts = np.asarray(_column(columns, "text"), dtype=object).tolist()
+        return [split(str(text))[: self.longest] or ["[UNK]"] for text in texts]
+
+    def transform(self, columns: Columns) -> Arrays:
+        """`tokens` (example, token) int64, padded with 0."""
+        known = {word: i + 3 for i, word in enumerate(self.words)}
+        lists = self.token_names(columns)
+        tokens = np.full((len(lists), max(map(len, lists))), PAD, dtype=np.int64)
+        for i, words in enumerate(lists):
+            tokens[i, : len(words)] = [known.get(word, UNKNOWN_WORD) for word in words]
+        return {"tokens": tokens}
+
+    def neutral(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """The same texts with [MASK] for every word."""
+        tokens = arrays["tokens"]
+        return {"tokens": np.where(tokens == PAD, PAD, MASK).astype(np.int64)}
+
+    def shape(self) -> dict[str, Any]:
+        """What an Architecture needs to know of these inputs."""
+        return {"vocabulary": len(self.words) + 3, "longest": self.longest}
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON types."""
+        return {"kind": self.kind, "words": list(self.words), "longest": self.longest}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The preprocessor that `state` was taken from."""
+        return cls(words=tuple(state["words"]), longest=int(state["longest"]))
+
+
+def split(text: str) -> list[str]:
+    """Lower-cased words and punctuation marks."""
+    import re
+
+    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesPreprocessor:
+    """Sensor series, each channel standardised by the training rows."""
+
+    channels: tuple[str, ...]
+    patch: int
+    stride: int
+    longest: int  # patches
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    kind: str = field(default="series", init=False)
+
+    @classmethod
+    def fit(cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8) -> Self:
+        """Learn from the column `series`, (example, time, channel)."""
+        series = np.asarray(_column(columns, "series"), dtype=np.float64)
+        if series.ndim != 3 or series.shape[2] != len(channels) or series.shape[1] < patch:
+            raise DataError(
+                f"series of shape {series.shape} were given; (example, time, {len(channels)}) with at least "
+                f"{patch} time steps is expected."
+            )
+        spread = np.nanstd(series, axis=(0, 1))
+        return cls(
+            channels=tuple(channels),
+            patch=patch,
+            stride=stride,
+            longest=(series.shape[1] - patch) // stride + 1,
+            mean=tuple(np.nanmean(series, axis=(0, 1)).tolist()),
+            spread=tuple(np.where(spread > 0, spread, 1.0).tolist()),
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The input columns read."""
+        return ("series",)
+
+    def token_names(self, columns: Columns) -> list[list[str]]:
+        """The time window of each patch, "t0-7"."""
+        series = np.asarray(_column(columns, "series"))
+        starts = range(0, series.shape[1] - self.patch + 1, self.stride)
+        return [[f"t{start}-{start + self.patch - 1}" for start in starts]] * len(series)
+
+    def transform(self, columns: Columns) -> Arrays:
+        """`series` (example, time, channel) float32, NaN where missing."""
+        series = np.asarray(_column(columns, "series"), dtype=np.float64)
+        if series.ndim != 3 or series.shape[2] != len(self.channels):
+            raise DataError(f"series of shape {series.shape}; (example, time, {len(self.channels)}) is expected.")
+        return {"series": ((series - self.mean) / self.spread).astype(np.float32)}
+
+    def neutral(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
+        """The same series at the training mean of every channel."""
+        series = arrays["series"]
+        return {"series": np.where(np.isnan(series), series, 0.0).astype(np.float32)}
+
+    def shape(self) -> dict[str, Any]:
+        """What an Architecture needs to know of these inputs."""
+        return {
+            "channels": len(self.channels),
+            "patch": self.patch,
+            "stride": self.stride,
+            "longest": self.longest,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON types."""
+        return {
+            "kind": self.kind,
+            "channels": list(self.channels),
+            "patch": self.patch,
+            "stride": self.stride,
+            "longest": self.longest,
+            "mean": list(self.mean),
+            "spread": list(self.spread),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The preprocessor that `state` was taken from."""
+        return cls(
+            channels=tuple(state["channels"]),
+            patch=int(state["patch"]),
+            stride=int(state["stride"]),
+            longest=int(state["longest"]),
+            mean=tuple(state["mean"]),
+            spread=tuple(state["spread"]),
+        )
+
+
+Preprocessor = TablePreprocessor | TextPreprocessor | SeriesPreprocessor
+KINDS: Mapping[str, type[Preprocessor]] = {
+    "table": TablePreprocessor,
+    "text": TextPreprocessor,
+    "series": SeriesPreprocessor,
+}
+
+
+def from_state(state: Mapping[str, Any]) -> Preprocessor:
+    """The preprocessor of a saved state.
+
+    Raises:
+        ModelError: the state is of an unknown kind, or lacks something.
+    """
+    try:
+        return KINDS[state["kind"]].from_state(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the saved preprocessing cannot be read: {type(error).__name__} {error}.") from error

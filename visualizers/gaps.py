@@ -1,0 +1,155 @@
+"""Rates and gaps as forest plots: a mark, its interval, its counts and its verdict in words."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from ..records import Audit, Cell, Finding
+from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet
+from .wording import gap_sentence, interval, number, signed, spoken
+
+EVERYBODY = "(all)"
+MOST_ROWS = 40
+ROW = 0.24  # inches
+
+
+def rate_cells(audit: Audit, metric: str) -> list[Cell]:
+    """The cells a forest plot shows: everybody once, then each attribute's groups in order."""
+    cells = [cell for cell in audit.cells if cell.metric == metric]
+    everybody = [cell for cell in cells if cell.group == EVERYBODY][:1]
+    return everybody + [cell for cell in cells if cell.group != EVERYBODY]
+
+
+def gap_findings(audit: Audit, metric: str) -> list[Finding]:
+    """The comparisons on one metric, in order."""
+    return [finding for finding in audit.findings if finding.metric == metric]
+
+
+def forest(audit: Audit, metric: str) -> Figure:
+    """Rates of one metric per group, each with its interval and k / n.
+
+    A hollow mark is a group with too few rows for the policy; a group without an estimate keeps its row.
+    """
+    cells = rate_cells(audit, metric)
+    shown = cells[:MOST_ROWS]
+    lines = _with_headings([("" if cell.group == EVERYBODY else cell.attribute) for cell in shown])
+    with drawing():
+        figure = sheet(WIDTH, 0.9 + ROW * len(lines))
+        axes = figure.add_subplot()
+        _rows(axes, lines, [label("everybody" if c.group == EVERYBODY else c.group) for c in shown])
+        for y, i in lines:
+            if i is None:
+                continue
+            cell = shown[i]
+            if cell.estimate is None:
+                _aside(axes, y, f"no estimate, n = {number(cell.n)}", quiet=True)
+                continue
+            whole = cell.group == EVERYBODY
+            colour = INK if whole else BLUE if cell.status == "ok" else MUTED
+            if cell.low is not None and cell.high is not None:
+                axes.plot([cell.low, cell.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot(
+                [cell.estimate],
+                [y],
+                marker="D" if whole else "o",
+                markersize=5.5,
+                color=colour,
+                markerfacecolor=colour if cell.status == "ok" else "white",
+            )
+            if whole:
+                axes.axvline(cell.estimate, color=RULE, linewidth=1, zorder=0)
+            counted = f"{number(cell.k)}/{number(cell.n)}" if cell.k is not None else f"n = {number(cell.n)}"
+            flag = "" if cell.status == "ok" else f"  {cell.status}"
+            _aside(axes, y, f"{number(cell.estimate)} {interval(cell.low, cell.high)}  {counted}{flag}")
+        _finish(axes, lines, f"{spoken(metric)} per group, {_confidence(audit)} intervals", len(cells) - len(shown))
+    return figure
+
+
+def gap_forest(audit: Audit, metric: str) -> Figure:
+    """Differences between two groups with intervals, the tolerance as a band, the verdict as mark and word.
+
+    The verdict follows a test, not the interval drawn; where the two seem to differ, the test counts.
+    """
+    findings = gap_findings(audit, metric)
+    shown = findings
+    if len(findings) > MOST_ROWS:
+        largest = sorted(range(len(findings)), key=lambda i: -abs(findings[i].estimate or 0.0))[:MOST_ROWS]
+        shown = [findings[i] for i in sorted(largest)]
+    lines = _with_headings([finding.attribute for finding in shown])
+    tolerance = next((f.tolerance for f in findings if f.tolerance is not None), None)
+    with drawing():
+        figure = sheet(WIDTH, 0.95 + ROW * len(lines))
+        axes = figure.add_subplot()
+        if tolerance is not None:
+            axes.axvspan(-tolerance, tolerance, facecolor=BAND, edgecolor=RULE, hatch="///", zorder=0)
+        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
+        _rows(axes, lines, [f"{label(f.group, 20)} − {label(f.reference, 20)}" for f in shown])
+        for y, i in lines:
+            if i is None:
+                continue
+            finding = shown[i]
+            word = "" if finding.verdict is None else f"  {MARKS[finding.verdict]} {finding.verdict}"
+            if finding.estimate is None:
+                _aside(axes, y, f"no estimate{word}", quiet=True)
+                continue
+            colour = ORANGE if finding.verdict == "exceeds tolerance" else BLUE
+            if finding.low is not None and finding.high is not None:
+                axes.plot([finding.low, finding.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot(
+                [finding.estimate],
+                [y],
+                marker={"exceeds tolerance": "^", "within tolerance": "o"}.get(str(finding.verdict), "s"),
+                markersize=5.5,
+                color=colour,
+                markerfacecolor="white" if finding.verdict == "inconclusive" else colour,
+            )
+            _aside(axes, y, f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}{word}")
+        band = "" if tolerance is None else f"; hatched: tolerance ±{number(tolerance)}"
+        title = f"difference in {spoken(metric)}, {_confidence(audit)} intervals{band}"
+        _finish(axes, lines, title, len(findings) - len(shown))
+    return figure
+
+
+def describe_rates(audit: Audit, metric: str) -> str:
+    """One sentence: the lowest and the highest rate among groups with enough rows."""
+    cells = [
+        c
+        for c in rate_cells(audit, metric)
+        if c.group != EVERYBODY and c.estimate is not None and c.status == "ok"
+    ]
+    if not cells:
+        return f"{spoken(metric)} per group: no group has enough rows for an estimate."
+    ends = [min(cells, key=lambda c: c.estimate or 0.0), max(cells, key=lambda c: c.estimate or 0.0)]
+    said = [f"{c.group} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})" for c in ends]
+    return f"{spoken(metric)} per group, from {said[0]} to {said[1]}."
+
+
+def describe_gaps(audit: Audit, metric: str) -> str:
+    """One sentence: the largest difference between two groups, and how many pairs have which verdict."""
+    findings = gap_findings(audit, metric)
+    known = [f for f in findings if f.estimate is not None]
+    if not known:
+        return f"Differences in {spoken(metric)}: no pair of groups could be compared."
+    largest = max(known, key=lambda f: abs(f.estimate or 0.0))
+    verdicts = [f.verdict for f in findings if f.verdict is not None]
+    tally = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    return f"Largest difference in {gap_sentence(largest)}." + (f" Pairs: {tally}." if tally else "")
+
+
+def _confidence(audit: Audit) -> str:
+    policy = audit.plan.get("policy", {})
+    value = policy.get("confidence") if isinstance(policy, dict) else None
+    return f"{value:.0%}" if isinstance(value, float) else "two-sided"
+
+
+def _with_headings(attributes: Sequence[str]) -> list[tuple[float, int | None]]:
+    """Heights of the rows, downwards; None where an attribute's name stands."""
+    lines: list[tuple[float, int | None]] = []
+    for i, attribute in enumerate(attributes):
+        if attribute and (i == 0 or attribute != attributes[i - 1]):
+            lines.append((float(len(lines)), None))
+            lines[-1] = (lines[-1][0], -1 - i)
+        lines.append((float(len(lines)), i))
+    return [(y, None if i is not None and i < 0 else i) for y, i in lines] if not attributes else lines
