@@ -4,6 +4,7 @@ A Parquet file written here carries the role of each column in its schema metada
 without naming them. Everybody else's CSV or Parquet file is read by naming the columns.
 """
 
+import codecs
 import io
 import json
 import math
@@ -101,11 +102,18 @@ class Evidence:
             return np.array([text is not None and text.lower() in TRUE for text in texts], dtype=np.bool_)
         if len(values) > 2:
             raise self._third(name, texts, values)
+        if self.positive is not None and len(values) == 1 and self._seen_elsewhere(name):
+            return np.zeros(len(texts), dtype=np.bool_)
         raise DataError(
             f"column {name!r} holds {first(values)}"
             + (f", and not the positive value {self.positive!r}" if self.positive is not None else "")
             + f". Say which value is the positive one: --positive {values[-1]}."
         )
+
+    def _seen_elsewhere(self, name: str) -> bool:
+        """The positive value occurs in the label or the prediction, so that its absence here means "none"."""
+        others = [role for role in (self.label, self.prediction) if role not in {None, name}]
+        return any(_text(value) == self.positive for role in others for value in self.table.column(role).to_pylist())
 
     def _third(self, name: str, texts: Sequence[str | None], values: Sequence[str]) -> DataError:
         counts = {value: texts.count(value) for value in values}
@@ -192,9 +200,16 @@ def from_frame(frame: Any, **roles: Any) -> Evidence:
     import narwhals as nw
 
     try:
-        table = nw.from_native(frame, eager_only=True).to_arrow()
+        native = nw.from_native(frame, eager_only=True)
     except TypeError as error:
         raise DataError(f"{type(frame).__name__} is no data frame: give pandas, polars or Arrow.") from error
+    except nw.exceptions.DuplicateError as error:
+        raise DataError("the frame has two columns of one name. Give each column its own name.") from error
+    try:
+        table = native.to_arrow()
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        reason = "; ".join(str(part) for part in reversed(error.args))
+        raise DataError(f"a column mixes kinds of values: {reason}. Give one kind in a column.") from error
     return from_table(table, **roles)
 
 
@@ -241,6 +256,9 @@ def from_table(
         provenance=provenance or {},
     )
     ids = made.ids
+    nameless = [i for i, name in enumerate(ids) if not name]
+    if nameless:
+        raise DataError(f"column {id!r} is empty in row {first(nameless)}, counted from 0. Every row needs an id.")
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
@@ -289,7 +307,7 @@ def read(
         raise DataError(f"{file} is empty. One header line and one row per example are expected.")
     suffix = file.suffix.lower()
     if suffix == ".csv":
-        table = _read_csv(file)
+        table = _read_csv(file, id or "id")
     elif suffix in {".parquet", ".pq"}:
         try:
             table = pa_parquet.read_table(file)
@@ -325,24 +343,35 @@ def _roles(metadata: bytes, file: Path) -> dict[str, Any]:
     return roles
 
 
-def _read_csv(file: Path) -> pa.Table:
+def _read_csv(file: Path, id: str) -> pa.Table:
+    """The table of a CSV file. Ids are read as text, so that 007 keeps its zeros."""
     raw = file.read_bytes()
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
+        likely = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
         raise DataError(
             f"{file} is not UTF-8: byte {error.start} in line {line} (0x{raw[error.start]:02x}) cannot be read. "
-            f"Save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {file.name} > utf8.csv."
+            f"Save it as UTF-8, e.g. iconv -f {likely} -t utf-8 {file.name} > utf8.csv."
         ) from error
     bare = raw.removeprefix(b"\xef\xbb\xbf")
     if not bare.strip():
         raise DataError(f"{file} is empty. One header line and one row per example are expected.")
     try:
-        table = pa_csv.read_csv(io.BytesIO(bare), convert_options=pa_csv.ConvertOptions(strings_can_be_null=True))
+        table = pa_csv.read_csv(
+            io.BytesIO(bare),
+            # One block, so that a column's kind is inferred from all its rows; one thread, so that rows are numbered.
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=min(len(bare) + 1, 2**31 - 1)),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(strings_can_be_null=True, column_types={id: pa.string()}),
+        )
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{file} cannot be read as a table: {reason} Every row needs as many values as the header.") from error
+        raise DataError(
+            f"{file} cannot be read as a table: {reason} (the header is row 1). "
+            "Every row needs as many values as the header, and a value with a comma needs quotes."
+        ) from error
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
         raise DataError(f"{file} has two columns called {first(sorted(twice))}. Give each column its own name.")

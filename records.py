@@ -84,7 +84,8 @@ class Rows:
 
     def take(self, which: npt.ArrayLike) -> Self:
         """The rows at these positions, in this order."""
-        index = np.arange(len(self))[np.asarray(which)]
+        chosen = np.asarray(which)
+        index = np.arange(len(self))[chosen if chosen.size else np.array([], dtype=np.intp)]
         return dataclasses.replace(
             self,
             ids=tuple(self.ids[i] for i in index),

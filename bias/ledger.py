@@ -106,6 +106,8 @@ def ledger(
     inside, outside = contrast.weights > 0, contrast.weights < 0
     both = np.column_stack([scores, attribution.value])
     result = _intervals(both[inside], both[outside], confidence, replicates, seed)
+    near = (result.pointwise * result.error).tolist()
+    far = (result.simultaneous * result.error).tolist()
     shares = [math.fsum((contrast.weights * scores[:, i]).tolist()) for i in range(len(names))]
     gap = contrast.gap(attribution.value)
     taken = inside | outside
@@ -118,16 +120,16 @@ def ledger(
         score=attribution.target,
         unit=attribution.unit,
         gap=gap,
-        gap_low=gap - result.pointwise[-1] * result.error[-1],
-        gap_high=gap + result.pointwise[-1] * result.error[-1],
+        gap_low=gap - near[-1],
+        gap_high=gap + near[-1],
         shares=tuple(
             Share(
                 unit=name,
                 estimate=shares[i],
-                low=shares[i] - result.pointwise[i] * result.error[i],
-                high=shares[i] + result.pointwise[i] * result.error[i],
-                simultaneous_low=shares[i] - result.simultaneous * result.error[i],
-                simultaneous_high=shares[i] + result.simultaneous * result.error[i],
+                low=shares[i] - near[i],
+                high=shares[i] + near[i],
+                simultaneous_low=shares[i] - far[i],
+                simultaneous_high=shares[i] + far[i],
             )
             for i, name in enumerate(names)
         ),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class TablePreprocessor:
         numeric: Sequence[str],
         categorical: Sequence[str],
         logarithms: Sequence[str] = (),
-    ) -> Self:
+    ) -> "TablePreprocessor":
         """Learn from training columns.
 
         Raises:
@@ -157,7 +157,7 @@ class TablePreprocessor:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_state(cls, state: Mapping[str, Any]) -> "TablePreprocessor":
         """The preprocessor that `state` was taken from."""
         return cls(
             numeric=tuple(state["numeric"]),
@@ -184,7 +184,7 @@ class TextPreprocessor:
     kind: str = field(default="text", init=False)
 
     @classmethod
-    def fit(cls, columns: Columns, *, most: int = 20_000, longest: int = 512) -> Self:
+    def fit(cls, columns: Columns, *, most: int = 20_000, longest: int = 512) -> "TextPreprocessor":
         """Learn the vocabulary of the column `text`."""
         counted: dict[str, int] = {}
         for text in np.asarray(_column(columns, "text"), dtype=object).tolist():
@@ -226,7 +226,7 @@ class TextPreprocessor:
         return {"kind": self.kind, "words": list(self.words), "longest": self.longest}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_state(cls, state: Mapping[str, Any]) -> "TextPreprocessor":
         """The preprocessor that `state` was taken from."""
         return cls(words=tuple(state["words"]), longest=int(state["longest"]))
 
@@ -251,7 +251,7 @@ class SeriesPreprocessor:
     kind: str = field(default="series", init=False)
 
     @classmethod
-    def fit(cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8) -> Self:
+    def fit(cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8) -> "SeriesPreprocessor":
         """Learn from the column `series`, (example, time, channel)."""
         series = np.asarray(_column(columns, "series"), dtype=np.float64)
         if series.ndim != 3 or series.shape[2] != len(channels) or series.shape[1] < patch:
@@ -314,7 +314,7 @@ class SeriesPreprocessor:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
+    def from_state(cls, state: Mapping[str, Any]) -> "SeriesPreprocessor":
         """The preprocessor that `state` was taken from."""
         return cls(
             channels=tuple(state["channels"]),

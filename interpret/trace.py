@@ -292,7 +292,7 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
             "the target has no gradient. Run the model without no_grad, detach or NumPy on the way."
         )
     sources = [call.source for call in calls if call.source is not None]
-    found = torch.autograd.grad(target.sum(), sources, allow_unused=True)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(target.sum(), sources, allow_unused=True)
     if all(gradient is None for gradient in found):
         raise CaptureError(
             "the target does not depend on any attention output; nothing carries a gradient back."

@@ -39,10 +39,10 @@ def forest(audit: Audit, metric: str) -> Figure:
         figure = sheet(WIDTH, 0.9 + ROW * len(lines))
         axes = figure.add_subplot()
         _rows(axes, lines, [label("everybody" if c.group == EVERYBODY else c.group) for c in shown])
-        for y, i in lines:
-            if i is None:
+        for y, line in enumerate(lines):
+            if isinstance(line, str):
                 continue
-            cell = shown[i]
+            cell = shown[line]
             if cell.estimate is None:
                 _aside(axes, y, f"no estimate, n = {number(cell.n)}", quiet=True)
                 continue
@@ -86,10 +86,10 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
             axes.axvspan(-tolerance, tolerance, facecolor=BAND, edgecolor=RULE, hatch="///", zorder=0)
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
         _rows(axes, lines, [f"{label(f.group, 20)} − {label(f.reference, 20)}" for f in shown])
-        for y, i in lines:
-            if i is None:
+        for y, line in enumerate(lines):
+            if isinstance(line, str):
                 continue
-            finding = shown[i]
+            finding = shown[line]
             word = "" if finding.verdict is None else f"  {MARKS[finding.verdict]} {finding.verdict}"
             if finding.estimate is None:
                 _aside(axes, y, f"no estimate{word}", quiet=True)
@@ -144,12 +144,40 @@ def _confidence(audit: Audit) -> str:
     return f"{value:.0%}" if isinstance(value, float) else "two-sided"
 
 
-def _with_headings(attributes: Sequence[str]) -> list[tuple[float, int | None]]:
-    """Heights of the rows, downwards; None where an attribute's name stands."""
-    lines: list[tuple[float, int | None]] = []
+def _with_headings(attributes: Sequence[str]) -> list[int | str]:
+    """What stands in each line, downwards: the position of a row, or the name of the attribute that follows."""
+    lines: list[int | str] = []
     for i, attribute in enumerate(attributes):
         if attribute and (i == 0 or attribute != attributes[i - 1]):
-            lines.append((float(len(lines)), None))
-            lines[-1] = (lines[-1][0], -1 - i)
-        lines.append((float(len(lines)), i))
-    return [(y, None if i is not None and i < 0 else i) for y, i in lines] if not attributes else lines
+            lines.append(attribute)
+        lines.append(i)
+    return lines
+
+
+def _rows(axes: Axes, lines: Sequence[int | str], names: Sequence[str]) -> None:
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_yticks(
+        range(len(lines)), [label(line) if isinstance(line, str) else names[line] for line in lines]
+    )
+    for text, line in zip(axes.get_yticklabels(), lines, strict=True):
+        text.set_color(MUTED if isinstance(line, str) else INK)
+        text.set_style("italic" if isinstance(line, str) else "normal")
+
+
+def _aside(axes: Axes, y: float, text: str, *, quiet: bool = False) -> None:
+    axes.text(
+        1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=MUTED if quiet else INK
+    )
+
+
+def _finish(axes: Axes, lines: Sequence[int | str], title: str, left_out: int) -> None:
+    bare(axes)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.06)
+    if not lines:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=MUTED)
+    if left_out:
+        axes.set_xlabel(f"{left_out} more in the table", fontsize=8)
+    axes.figure.suptitle(label(title, 110), x=0.01, ha="left", fontsize=9.5, fontweight="bold")

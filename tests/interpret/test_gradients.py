@@ -39,7 +39,7 @@ def polynomial(power, baseline=0.5, kink=None):
     def forward(batch, embedded):
         points = batch["x"] if embedded is None else embedded
         if kink is not None:
-            return torch.sigmoid(kink * (points.sum(dim=(1, 2)) - 1.7))[:, None]
+            return torch.sigmoid(kink * (points.sum(dim=(1, 2)) - 1.2))[:, None]
         return module(points)
 
     return wrap(
@@ -127,7 +127,6 @@ def test_nodes_are_doubled_only_where_needed_and_given_up_loudly():
     rows = points(6)
     easy = attribute(polynomial(2), rows, nodes=1)
     assert easy.converged.all()
-    assert (easy.nodes == 1).all() or easy.nodes.max() > 1
     hard = attribute(polynomial(1, kink=400.0), rows, nodes=2, most_nodes=4)
     assert not hard.converged.all()
     assert (np.abs(hard.residual[~hard.converged]) > hard.tolerance[~hard.converged]).all()

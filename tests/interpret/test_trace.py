@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clinometer.errors import CaptureError, UsageError
 from clinometer.interpret import calls as calls_module
 from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.transformer import Architecture, Classifier, EncoderDecoder
 from reference.attention import HandMade, attention_map
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -324,3 +325,47 @@ def test_asking_for_what_does_not_exist() -> None:
     assert "2 attention calls" in repr(captured)
     assert list(captured.summary()["layer"]) == ["first", "second"]
     assert trace(lambda: model(*inputs), model).summary()["certificate"].max() < 1e-9
+
+
+SHAPE: dict[str, Any] = {"width": 8, "heads": 2, "feed_forward": 8, "positions": "learned", "vocabulary": 12}
+
+
+def texts() -> Tensor:
+    tokens = torch.randint(1, 12, (2, 6))
+    tokens[1, 3:] = 0
+    return tokens
+
+
+@pytest.mark.parametrize("window", [None, 1])
+def test_our_classifier(window: int | None) -> None:
+    model = Classifier(Architecture(kind="text", window=window, **SHAPE)).double().eval()
+    inputs = {"tokens": texts()}
+    plain = model(inputs)
+    found = attention_gradient(lambda: model(inputs) @ torch.tensor([-1.0, 1.0]).double(), model)
+    assert torch.equal(found.output, plain @ torch.tensor([-1.0, 1.0]).double())
+    assert set(found.layers) <= set(dict(model.named_modules()))
+    assert found.kinds == ("self", "self")
+    found.certify()
+    for layer, call in enumerate(found.calls):
+        assert call.valid().tolist() == [[True] * 7, [True] * 4 + [False] * 3]  # [CLS] in front
+        for example, n in ((0, 7), (1, 4)):
+            place = torch.arange(n)
+            near = (place[:, None] - place[None, :]).abs() <= (n if window is None else window)
+            q, k = call.query[example, 1, :n], call.key[example, 1, :n]
+            want = attention_map(q, k, scale=4**-0.5, allowed=near).numpy()
+            got = found.map(layer, 1, example)
+            np.testing.assert_allclose(got[:n, :n], want, atol=1e-12, rtol=0)
+            assert (got[:n, n:] == 0).all()
+    summed = np.stack([found.contribution(i).sum(axis=(2, 3)) for i in range(2)], axis=1)
+    np.testing.assert_allclose(found.head_contribution(), summed, atol=1e-10, rtol=0)
+
+
+def test_our_encoder_decoder_tells_self_from_cross() -> None:
+    model = EncoderDecoder(Architecture(kind="text", **SHAPE)).double().eval()
+    source, target = texts(), texts()
+    captured = trace(lambda: model(source, target), model)
+    assert captured.kinds == ("self", "self", "self", "cross", "self", "cross")
+    assert torch.equal(captured.output, model(source, target))
+    captured.certify()
+    assert (captured.map(3, 0, 1)[:, 3:] == 0).all()
+    assert np.triu(captured.map(2, 0, 0), 1).max() == 0

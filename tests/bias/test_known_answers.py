@@ -1,0 +1,254 @@
+"""Published numbers: COMPAS, Adult, the EEOC's questions, Newcombe, Wilson, Benjamini-Hochberg, fairlearn's guide."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from clinometer.bias.counts import Counts, count, count_groups
+from clinometer.bias.gaps import (
+    adverse_impact,
+    average_absolute_odds_difference,
+    average_odds_difference,
+    difference,
+    equalized_odds_difference,
+    generalized_entropy,
+    rate,
+    ratio,
+)
+from clinometer.bias.groups import members
+from clinometer.bias.intervals import (
+    clopper_pearson,
+    exceeds_p,
+    katz,
+    minimum_detectable_effect,
+    newcombe,
+    upper_bound_of_none,
+    wilson,
+)
+from clinometer.bias.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
+
+COMPAS = {  # ProPublica 2016, prediction = score text is not Low: TN, FP, FN, TP
+    "African-American": (990, 805, 532, 1369),
+    "Caucasian": (1139, 349, 461, 505),
+    "Asian": (21, 2, 3, 6),
+    "Hispanic": (318, 87, 129, 103),
+    "Native American": (5, 3, 1, 9),
+    "Other": (208, 36, 90, 43),
+}
+
+
+def compas(group):
+    tn, fp, fn, tp = COMPAS[group]
+    return Counts(tn=tn, fp=fp, fn=fn, tp=tp)
+
+
+def test_compas_counts_and_rates():
+    everybody = sum((compas(group) for group in COMPAS), Counts())
+    assert (everybody.tn, everybody.fp, everybody.fn, everybody.tp) == (2681, 1282, 1216, 2035)
+    for counts, fpr, fnr in (
+        (everybody, 0.3235, 0.3740),
+        (compas("African-American"), 0.4485, 0.2799),
+        (compas("Caucasian"), 0.2345, 0.4772),
+    ):
+        assert rate("false_positive_rate", counts) == pytest.approx(fpr, abs=5e-5)
+        assert rate("false_negative_rate", counts) == pytest.approx(fnr, abs=5e-5)
+
+
+def test_compas_intervals():
+    black, white = (805, 1795), (349, 1488)
+    assert wilson(*black) == pytest.approx((0.4256, 0.4716), abs=5e-5)
+    assert wilson(*white) == pytest.approx((0.2137, 0.2567), abs=5e-5)
+    assert black[0] / black[1] - white[0] / white[1] == pytest.approx(0.2139, abs=5e-5)
+    assert newcombe(*black, *white) == pytest.approx((0.1821, 0.2450), abs=5e-5)
+    assert (black[0] / black[1]) / (white[0] / white[1]) == pytest.approx(1.9121, abs=5e-5)
+    assert katz(*black, *white) == pytest.approx((1.7212, 2.1241), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"), [("African-American", 2.087696), ("Asian", 0.404798), ("Caucasian", 1.091838)]
+)
+def test_compas_ratios_to_hispanic(group, expected):
+    fpr = rate("false_positive_rate", compas(group)) / rate("false_positive_rate", compas("Hispanic"))
+    assert fpr == pytest.approx(expected, abs=5e-7)
+
+
+def test_mistake_a_false_positive_rate_that_is_a_false_discovery_rate():
+    black, white = compas("African-American"), compas("Caucasian")
+    assert rate("false_positive_rate", black) == pytest.approx(0.448, abs=5e-4)
+    assert rate("false_positive_rate", white) == pytest.approx(0.235, abs=5e-4)
+    assert rate("false_discovery_rate", black) == pytest.approx(0.370, abs=5e-4)
+    assert rate("false_discovery_rate", white) == pytest.approx(0.409, abs=5e-4)
+
+
+def test_adult_income():
+    female, male = 1769 / 16192, 9918 / 32650
+    assert female - male == pytest.approx(-0.194516, abs=5e-7)
+    assert female / male == pytest.approx(0.35966, abs=5e-6)
+    assert adverse_impact(1769, 16192, 9918, 32650).ratio == pytest.approx(0.35966, abs=5e-6)
+
+
+def test_new_york_local_law_144_example():
+    assert adverse_impact(555, 1181, 667, 1390).ratio == pytest.approx(0.979, abs=5e-4)
+
+
+def test_eeoc_question_11_eighty_percent_is_not_below_eighty_percent():
+    impacts = [adverse_impact(k, 100, 60, 100) for k in (45, 48, 51)]
+    assert [impact.ratio for impact in impacts] == pytest.approx([0.75, 0.80, 0.85])
+    assert [impact.below_four_fifths for impact in impacts] == [True, False, False]
+    assert 0.28 / 0.35 < 0.8, "the trap: in floating point 28 % of 35 % is below 80 %"
+    assert not adverse_impact(28, 100, 35, 100).below_four_fifths
+
+
+def test_adverse_impact_and_its_shortfall():
+    impact = adverse_impact(510, 2441, 925, 2409)
+    assert impact.ratio == pytest.approx(0.544, abs=5e-4)
+    assert impact.z == pytest.approx(-13.354, abs=5e-4)
+    assert (impact.shortfall_to_rule, impact.shortfall_to_parity) == (240, 428)
+    assert math.floor(925 / 2409 * 2441) - 510 == 427, "one selection short of parity"
+    with pytest.raises(ValueError, match="selected nobody"):
+        adverse_impact(1, 10, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((0, 10, 0, 20), (-0.1611, 0.2775)),
+        ((10, 10, 0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_newcombe_1998_method_10(counts, expected):
+    assert newcombe(*counts) == pytest.approx(expected, abs=5e-5)
+
+
+def test_wilson_1927():
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(10, 0.259), (30, 0.095), (100, 0.030)])
+def test_upper_bound_of_none_seen(n, expected):
+    assert upper_bound_of_none(n) == pytest.approx(expected, abs=5e-4)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 9), (3, 17), (50, 80), (12, 12)])
+def test_intervals_of_a_rate_equal_statsmodels(k, n):
+    from statsmodels.stats.proportion import proportion_confint
+
+    assert wilson(k, n) == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-12)
+    assert clopper_pearson(k, n) == pytest.approx(proportion_confint(k, n, method="beta"), abs=1e-12)
+
+
+@pytest.mark.parametrize("counts", [(56, 70, 48, 80), (9, 10, 3, 10), (200, 400, 250, 900)])
+def test_intervals_of_two_rates_equal_statsmodels(counts):
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    expected = confint_proportions_2indep(*counts, method="newcomb", compare="diff")
+    assert newcombe(*counts) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("counts", [(56, 70, 48, 80), (48, 80, 56, 70), (9, 10, 3, 10), (200, 400, 250, 900)])
+def test_the_score_test_equals_statsmodels(counts, tolerance):
+    from statsmodels.stats.proportion import score_test_proportions_2indep
+
+    if counts[0] / counts[1] < counts[2] / counts[3]:
+        ours, counts = counts, (*counts[2:], *counts[:2])
+    else:
+        ours = counts
+    near = score_test_proportions_2indep(
+        *counts, value=tolerance, compare="diff", alternative="larger", correction=False
+    ).pvalue
+    made = exceeds_p(*ours, tolerance)
+    assert near - 1e-9 <= made <= 2 * near + 1e-9
+    if tolerance >= 0.05 and near < 0.2:
+        assert made == pytest.approx(near, rel=0.2), "the far tail is small"
+    if tolerance == 0:
+        assert made == pytest.approx(2 * near, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (10, (0.26, 0.38, 0.39)),
+        (30, (0.14, 0.22, 0.25)),
+        (100, (0.08, 0.13, 0.15)),
+        (500, (0.038, 0.064, 0.076)),
+    ],
+)
+def test_minimum_detectable_effect_against_a_thousand(n, expected):
+    got = [minimum_detectable_effect(base, n, 1000) for base in (0.05, 0.2, 0.5)]
+    assert got == pytest.approx(expected, abs=0.006)
+    assert minimum_detectable_effect(0.95, n, 1000) == pytest.approx(got[0]), "mirrored"
+
+
+BH = (0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1)
+
+
+def test_mistake_benjamini_hochberg_that_depends_on_the_order_of_its_input():
+    generator = np.random.default_rng(0)
+    p = np.array(BH)
+    for order in itertools.chain([np.arange(15), np.arange(15)[::-1]], (generator.permutation(15) for _ in range(50))):
+        assert (benjamini_hochberg(p[order]) <= 0.05).sum() == 4
+        assert (p[order] * 15 <= 0.05).sum() == 3
+        np.testing.assert_allclose(benjamini_hochberg(p[order]), benjamini_hochberg(p)[order])
+
+
+def test_adjusted_p_values_equal_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(1).random(40) ** 3
+    for ours, name in ((holm, "holm"), (benjamini_hochberg, "fdr_bh"), (benjamini_yekutieli, "fdr_by")):
+        np.testing.assert_allclose(ours(p), multipletests(p, method=name)[1], atol=1e-12)
+    assert holm([]).shape == (0,)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.5, np.nan])
+
+
+Y_TRUE = np.array([0, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1], dtype=bool)
+Y_PRED = np.array([0, 0, 1, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 1, 1, 0], dtype=bool)
+GROUP = list("bbabbcccaacabccbcc")
+
+
+def test_fairlearn_user_guide():
+    counts = count_groups(members(GROUP), Y_PRED, Y_TRUE)
+    everybody = count(Y_PRED, Y_TRUE)
+    names = ("true_positive_rate", "false_positive_rate", "selection_rate")
+    assert [rate(name, everybody) for name in names] == pytest.approx([0.5, 2 / 3, 5 / 9], abs=5e-7)
+    expected = {"a": (0.5, 1.0, 0.75, 4), "b": (0.6, 0.0, 0.5, 6), "c": (0.4, 2 / 3, 0.5, 8)}
+    for group, (tpr, fpr, selected, n) in expected.items():
+        assert [rate(name, counts[group]) for name in names] == pytest.approx([tpr, fpr, selected])
+        assert counts[group].n == n
+    selection = {group: rate("selection_rate", counted) for group, counted in counts.items()}
+    assert difference(selection) == pytest.approx(0.25)
+    assert ratio(selection) == pytest.approx(2 / 3)
+    odds = max(equalized_odds_difference(counts[a], counts[b]) for a, b in itertools.combinations("abc", 2))
+    assert odds == pytest.approx(1.0)
+
+
+def test_generalised_entropy_of_the_aif360_table():
+    label = np.array([1, 0, 0, 1, 0, 0, 1, 0, 1, 1], dtype=bool)
+    prediction = label.copy()
+    prediction[[3, 9]] = False
+    prediction[[4, 5]] = True
+    assert generalized_entropy(prediction, label, 2) == pytest.approx(0.2)
+    assert generalized_entropy(prediction, label, 1) == pytest.approx(0.4 * math.log(2))
+    with pytest.raises(ValueError, match="infinite"):
+        generalized_entropy(prediction, label, 0)
+
+
+def test_signed_average_odds_hides_what_absolute_odds_show():
+    y, predicted = np.array([1, 0, 1, 0], bool), np.array([1, 0, 0, 1], bool)
+    a, b = (count(predicted[part], y[part]) for part in ([0, 1], [2, 3]))
+    assert average_odds_difference(a, b) == 0
+    assert average_absolute_odds_difference(a, b) == 1
+    assert equalized_odds_difference(a, b) == 1
+
+
+def test_mistake_a_group_without_positives_given_a_true_positive_rate_of_zero():
+    none = Counts(fp=3, tn=5)
+    assert rate("true_positive_rate", none) is None
+    assert equalized_odds_difference(none, Counts(tp=4, fn=1, fp=1, tn=2)) is None
+    assert difference({"none": None, "a": 0.8, "b": 0.7}) == pytest.approx(0.1)
