@@ -114,9 +114,11 @@ def audit(
         ),
     ] = None,
     set_by: Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tolerances.")] = None,
-    confidence: Annotated[float | None, typer.Option(help="Of the intervals shown.  [default: 0.95]")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Of the intervals shown; 0.95 unless said.")
+    ] = None,
     min_group: Annotated[
-        int | None, typer.Option(help="Smallest denominator that is judged.  [default: 1]")
+        int | None, typer.Option(help="Smallest denominator that is judged; 1 unless said.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the audit as JSON instead of tables.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")] = False,
@@ -147,7 +149,7 @@ def audit(
     if out is not None:
         _write(out, text)
     if json:
-        _emit(text)
+        _emit_json(text)
     elif quiet:
         _emit(f"{_verdict(made.verdict)}\n")
     else:
@@ -209,7 +211,10 @@ def review(
         quiet=quiet,
         force=force,
     )
-    _emit(to_json(made) if json else _summary(made, out, quiet=quiet))
+    if json:
+        _emit_json(to_json(made))
+    else:
+        _emit(_summary(made, out, quiet=quiet))
     return made.exit_code
 
 
@@ -294,6 +299,15 @@ def _emit(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _emit_json(text: str) -> None:
+    """Print JSON; where the terminal or pipe has no Unicode, with JSON's own escapes."""
+    import json
+
+    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+        text = json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
+    _emit(text)
+
+
 def _printable(text: str) -> str:
     """Names come from files: nothing in them may steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -318,8 +332,9 @@ def _interval(low: float | None, high: float | None, sign: str = "") -> str:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(title=Text(_printable(title)), title_justify="left")
     for name in columns:
-        numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "bound", "p"}
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "p"}
+        whole = numeric or name in {"metric", "interval", "verdict"}
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     return table
@@ -352,8 +367,8 @@ def _tables(made: "Audit") -> str:
         if made.findings:
             console.print(
                 _table(
-                    "gaps: every pair of a metric that is gated, the largest of one that is not",
-                    ["metric", "group minus reference", "gap", "interval", "n", "tolerance", "p", "verdict"],
+                    "gaps between groups: every pair of a metric that is gated, the largest of one that is not",
+                    ["metric", "between", "gap", "interval", "n", "tolerance", "p", "verdict"],
                     map(_row, _shown(made.findings)),
                 )
             )
@@ -439,9 +454,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given or os.environ.get("CLINOMETER_DEBUG", "") not in {"", "0"}
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a symbol that a terminal cannot show must not stop a gate
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a symbol that a terminal cannot show must not stop a gate
     command = typer.main.get_command(app)
-    # typer has click's errors from click, or from a copy of its own: BadParameter, UsageError, ClickException.
+    # BadParameter, UsageError, ClickException: typer has them from click, or from a copy of its own.
     click_error: Any = typer.BadParameter.__mro__[2]
     try:
         code = command.main(
@@ -456,7 +473,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClinometerError as error:
         return _fail(str(error), error.exit_code, debug)
     except click_error as error:
-        return _fail(f"{error.format_message()} See clinometer --help.", UsageError.exit_code, debug)
+        said = error.format_message().strip().rstrip(".")
+        return _fail(f"{said}. See clinometer --help.", UsageError.exit_code, debug)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _fail(

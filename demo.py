@@ -197,7 +197,9 @@ def train_subject(folder: Path, parts: Mapping[str, Rows], *, seed: int, device:
     )
     torch.manual_seed(seed)
     model = Classifier(
-        Architecture(kind="table", width=32, layers=3, heads=4, feed_forward=64, dropout=0.1, **preprocessor.shape())
+        Architecture(
+            kind="table", width=32, layers=3, heads=4, feed_forward=64, dropout=0.1, **preprocessor.shape()
+        )
     )
     tensors = {name: _tensors(preprocessor, rows) for name, rows in parts.items()}
     history = train(

@@ -68,7 +68,9 @@ class Evidence:
         self._has(name)
         values = self.table.column(name).to_pylist()
         try:
-            return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+            return np.array(
+                [math.nan if value is None else float(value) for value in values], dtype=np.float64
+            )
         except (TypeError, ValueError):
             bad = [i for i, value in enumerate(values) if value is not None and not _is_number(value)]
             raise DataError(
@@ -113,7 +115,9 @@ class Evidence:
     def _seen_elsewhere(self, name: str) -> bool:
         """The positive value occurs in the label or the prediction, so that its absence here means "none"."""
         others = [role for role in (self.label, self.prediction) if role not in {None, name}]
-        return any(_text(value) == self.positive for role in others for value in self.table.column(role).to_pylist())
+        return any(
+            _text(value) == self.positive for role in others for value in self.table.column(role).to_pylist()
+        )
 
     def _third(self, name: str, texts: Sequence[str | None], values: Sequence[str]) -> DataError:
         counts = {value: texts.count(value) for value in values}
@@ -176,9 +180,13 @@ def from_columns(
     arrays: dict[str, pa.Array] = {}
     for name, values in columns.items():
         try:
-            arrays[name] = pa.array(values.tolist() if isinstance(values, np.ndarray) else list(values), from_pandas=True)
+            arrays[name] = pa.array(
+                values.tolist() if isinstance(values, np.ndarray) else list(values), from_pandas=True
+            )
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(f"column {name!r} mixes kinds of values: {error}. Give one kind in a column.") from error
+            raise DataError(
+                f"column {name!r} mixes kinds of values: {error}. Give one kind in a column."
+            ) from error
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns differ in length: {lengths}. One value per row is expected.")
@@ -258,11 +266,15 @@ def from_table(
     ids = made.ids
     nameless = [i for i, name in enumerate(ids) if not name]
     if nameless:
-        raise DataError(f"column {id!r} is empty in row {first(nameless)}, counted from 0. Every row needs an id.")
+        raise DataError(
+            f"column {id!r} is empty in row {first(nameless)}, counted from 0. Every row needs an id."
+        )
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise DataError(f"column {id!r} names {len(twice)} rows twice: {first(twice)}. Ids have to be unique.")
+        raise DataError(
+            f"column {id!r} names {len(twice)} rows twice: {first(twice)}. Ids have to be unique."
+        )
     for name in (*([score] if score else []), *measures):
         values = made.column(name)
         bad = np.flatnonzero(~np.isfinite(values))
@@ -374,7 +386,9 @@ def _read_csv(file: Path, id: str) -> pa.Table:
         ) from error
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
-        raise DataError(f"{file} has two columns called {first(sorted(twice))}. Give each column its own name.")
+        raise DataError(
+            f"{file} has two columns called {first(sorted(twice))}. Give each column its own name."
+        )
     return table
 
 

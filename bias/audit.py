@@ -92,7 +92,9 @@ def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, titl
             if unknown[0] in known
             else did_you_mean(unknown[0], [*rates, *means])
         )
-        raise PolicyError(f"a tolerance is declared for {first(unknown)}, which cannot be computed here: {way_out}")
+        raise PolicyError(
+            f"a tolerance is declared for {first(unknown)}, which cannot be computed here: {way_out}"
+        )
     prediction = evidence.binary(evidence.prediction) if evidence.prediction else None
     label = evidence.binary(evidence.label) if evidence.label and prediction is not None else None
     cells: list[Cell] = []
@@ -139,7 +141,9 @@ def _attributes(evidence: Evidence, rules: Policy) -> list[_Attribute]:
     names = tuple(rules.groups) or evidence.groups
     if not names:
         raise DataError("there is no group column: name at least one (--group).")
-    absent = [n for n in (*names, *(n for joint in rules.intersections for n in joint)) if n not in evidence.groups]
+    absent = [
+        n for n in (*names, *(n for joint in rules.intersections for n in joint)) if n not in evidence.groups
+    ]
     if absent:
         raise PolicyError(
             f"the policy names the group column {first(absent)}, which the evidence does not have: "
@@ -182,7 +186,9 @@ def _resolve(name: str, groups: Sequence[str | None], values: Sequence[str], rul
     for key, group in [("reference", rule.reference), *(("exclude", group) for group in rule.exclude)]:
         if group is not None and group not in known:
             raise PolicyError(f"groups.{name}.{key} names the group {group!r}: {did_you_mean(group, known)}")
-    return _Attribute(name=name, members=who, unknown=unknown, reference=rule.reference, exclude=dict(rule.exclude))
+    return _Attribute(
+        name=name, members=who, unknown=unknown, reference=rule.reference, exclude=dict(rule.exclude)
+    )
 
 
 def _status(n: int, rules: Policy) -> tuple[Status, str]:
@@ -267,7 +273,10 @@ def _rate_findings(
                 made.append(blank)
                 continue
             p1, p2 = k1 / n1, k2 / n2
-            shown, bounds = newcombe(k1, n1, k2, n2, rules.confidence), newcombe(k1, n1, k2, n2, 1 - 2 * rules.alpha)
+            shown, bounds = (
+                newcombe(k1, n1, k2, n2, rules.confidence),
+                newcombe(k1, n1, k2, n2, 1 - 2 * rules.alpha),
+            )
             made.append(
                 _finding(
                     attribute,
@@ -418,9 +427,7 @@ def _judge(findings: list[Finding], rules: Policy) -> list[Finding]:
     With tolerances the family is all pairs they apply to; without any it is all pairs, tested for any gap.
     """
     gated = bool(rules.tolerance)
-    family = [
-        i for i, f in enumerate(findings) if f.p is not None and (f.tolerance is not None or not gated)
-    ]
+    family = [i for i, f in enumerate(findings) if f.p is not None and (f.tolerance is not None or not gated)]
     made = list(findings)
     adjusted = holm([float(findings[i].p or 0.0) for i in family])
     for i, p in zip(family, adjusted, strict=True):
@@ -439,7 +446,9 @@ def _judge(findings: list[Finding], rules: Policy) -> list[Finding]:
                     if needed is None
                     else f"about {max(needed, 1)} more rows in the smaller group would settle a gap of this size"
                 )
-        made[i] = dataclasses.replace(finding, p_adjusted=float(p), verdict=verdict, n_needed=needed, reason=reason)
+        made[i] = dataclasses.replace(
+            finding, p_adjusted=float(p), verdict=verdict, n_needed=needed, reason=reason
+        )
     return made
 
 
@@ -472,17 +481,25 @@ def _sentence(finding: Finding) -> str:
     if finding.estimate is None or finding.low is None or finding.high is None:
         return f"{pair}: {finding.reason}"
     said = f"{pair} {finding.estimate:+.3f} [{finding.low:+.3f}, {finding.high:+.3f}]"
-    return said + f" (n = {finding.n_group} and {finding.n_reference})" + (f"; {finding.reason}" if finding.reason else "")
+    return (
+        said
+        + f" (n = {finding.n_group} and {finding.n_reference})"
+        + (f"; {finding.reason}" if finding.reason else "")
+    )
 
 
 def _notes(attributes: list[_Attribute], rules: Policy) -> list[str]:
     notes = []
     if not rules.tolerance:
-        notes.append("No tolerance is declared: nothing is gated, and p is of the hypothesis that there is no gap.")
+        notes.append(
+            "No tolerance is declared: nothing is gated, and p is of the hypothesis that there is no gap."
+        )
     for attribute in attributes:
         if attribute.unknown is not None:
             n = len(attribute.members[attribute.unknown])
-            notes.append(f"{attribute.name}: {n} rows have no recorded group; they are shown and compared with nobody.")
+            notes.append(
+                f"{attribute.name}: {n} rows have no recorded group; they are shown and compared with nobody."
+            )
         empty = [name for name in attribute.compared if not attribute.members[name]]
         if empty:
             notes.append(f"{attribute.name}: no rows of {first(empty)}.")

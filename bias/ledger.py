@@ -53,7 +53,9 @@ def contrast_of(
         if rows.sum() < 2:
             known = sorted({value for value in groups if value is not None})
             hint = "" if name in known or name == EVERYONE_ELSE else f" {did_you_mean(name, known)}"
-            raise DataError(f"{attribute}: {int(rows.sum())} rows of {name!r}; at least two are needed.{hint}")
+            raise DataError(
+                f"{attribute}: {int(rows.sum())} rows of {name!r}; at least two are needed.{hint}"
+            )
     n_group, n_reference = int(inside.sum()), int(outside.sum())
     return Contrast(
         attribute=attribute,
@@ -101,7 +103,9 @@ def ledger(
             + ". Make both from the same rows."
         )
     if replicates < 50 or not 0 < confidence < 1:
-        raise DataError(f"{replicates} replicates at confidence {confidence}: expected 50 or more, between 0 and 1.")
+        raise DataError(
+            f"{replicates} replicates at confidence {confidence}: expected 50 or more, between 0 and 1."
+        )
     names, scores = grouped(attribution, units)
     inside, outside = contrast.weights > 0, contrast.weights < 0
     both = np.column_stack([scores, attribution.value])

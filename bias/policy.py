@@ -19,7 +19,9 @@ class GroupRule(BaseModel):
 
     values: tuple[str, ...] = Field(default=(), description="declared groups; they appear also with no rows")
     reference: str | None = Field(default=None, description="gaps with it are signed group minus reference")
-    exclude: dict[str, str] = Field(default_factory=dict, description="group -> why it is compared in no gate")
+    exclude: dict[str, str] = Field(
+        default_factory=dict, description="group -> why it is compared in no gate"
+    )
 
     @field_validator("values", mode="before")
     @classmethod
@@ -41,7 +43,9 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str = "no policy"
-    set_by: str | None = Field(default=None, description="who set the tolerances; required where there are any")
+    set_by: str | None = Field(
+        default=None, description="who set the tolerances; required where there are any"
+    )
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="error rate of the verdicts")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals shown")
     min_group: int = Field(default=1, ge=1, description="smallest denominator that is judged")
@@ -50,7 +54,9 @@ class Policy(BaseModel):
     tolerance: dict[str, float] = Field(
         default_factory=dict, description="metric or measure -> largest allowed difference of any two groups"
     )
-    groups: dict[str, GroupRule] = Field(default_factory=dict, description="attributes audited; all, if none is named")
+    groups: dict[str, GroupRule] = Field(
+        default_factory=dict, description="attributes audited; all, if none is named"
+    )
 
     @field_validator("intersections", mode="before")
     @classmethod
@@ -81,7 +87,9 @@ class Policy(BaseModel):
             if metric in BY_NAME and value > 1:
                 raise ValueError(f"the tolerance of {metric} is {value}; a difference of rates is at most 1")
         if self.tolerance and not (self.set_by or "").strip():
-            raise ValueError("tolerances are declared and nobody is named: add set_by = \"who set them\" (--set-by)")
+            raise ValueError(
+                'tolerances are declared and nobody is named: add set_by = "who set them" (--set-by)'
+            )
         return self
 
     def to_toml(self) -> str:
@@ -90,7 +98,11 @@ class Policy(BaseModel):
         for key in ("set_by", "positive"):
             if getattr(self, key) is not None:
                 lines.append(f"{key} = {_quote(getattr(self, key))}")
-        lines += [f"alpha = {self.alpha!r}", f"confidence = {self.confidence!r}", f"min_group = {self.min_group}"]
+        lines += [
+            f"alpha = {self.alpha!r}",
+            f"confidence = {self.confidence!r}",
+            f"min_group = {self.min_group}",
+        ]
         if self.intersections:
             listed = ", ".join(f"[{', '.join(map(_quote, names))}]" for names in self.intersections)
             lines.append(f"intersections = [{listed}]")
@@ -148,7 +160,9 @@ def read_policy(path: str | Path) -> Policy:
         raise PolicyError(f"{file} cannot be read: {error.strerror or error}. Name a policy.toml.") from error
     except UnicodeDecodeError as error:
         line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise PolicyError(f"{file} is not UTF-8: byte {error.start} in line {line}. Save it as UTF-8.") from error
+        raise PolicyError(
+            f"{file} is not UTF-8: byte {error.start} in line {line}. Save it as UTF-8."
+        ) from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -86,11 +86,20 @@ def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:
         preprocessor = from_state(settings["preprocessing"])
         dtype = getattr(torch, settings["dtype"])
         labels, extra = settings["labels"], settings["extra"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ModelError(f"{path / SETTINGS} cannot be read: {type(error).__name__} {error}.") from error
     model = Classifier(architecture).to(dtype)
     try:
         model.load_state_dict(load_file(path / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(f"{path / WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"{path / WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}"
+        ) from error
     return model.eval(), preprocessor, {"labels": labels, "extra": extra, "schema_version": version}

@@ -18,15 +18,21 @@ PAD, UNKNOWN_WORD, MASK = 0, 1, 2
 
 def _column(columns: Columns, name: str) -> Any:
     if name not in columns:
-        raise DataError(f"the model reads the column {name!r}, which is missing: {did_you_mean(name, columns)}")
+        raise DataError(
+            f"the model reads the column {name!r}, which is missing: {did_you_mean(name, columns)}"
+        )
     return columns[name]
 
 
 def _numbers(name: str, values: Any) -> np.ndarray:
     try:
-        numbers = np.array([math.nan if v is None else v for v in np.asarray(values).tolist()], dtype=np.float64)
+        numbers = np.array(
+            [math.nan if v is None else v for v in np.asarray(values).tolist()], dtype=np.float64
+        )
     except (TypeError, ValueError) as error:
-        raise DataError(f"column {name!r} should hold numbers: {error}. Missing values are empty or NaN.") from error
+        raise DataError(
+            f"column {name!r} should hold numbers: {error}. Missing values are empty or NaN."
+        ) from error
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         raise DataError(f"column {name!r} holds infinite values; first row positions: {first(infinite)}.")
@@ -78,7 +84,9 @@ class TablePreprocessor:
         """
         strange = [name for name in logarithms if name not in numeric]
         if strange:
-            raise DataError(f"the logarithm of {first(strange)} was asked for: {did_you_mean(strange[0], numeric)}")
+            raise DataError(
+                f"the logarithm of {first(strange)} was asked for: {did_you_mean(strange[0], numeric)}"
+            )
         mean, spread, median = {}, {}, {}
         for name in numeric:
             raw = _numbers(name, _column(columns, name))
@@ -140,7 +148,10 @@ class TablePreprocessor:
 
     def shape(self) -> dict[str, Any]:
         """What an Architecture needs to know of these inputs."""
-        return {"numeric": len(self.numeric), "categories": tuple(len(self.categories[n]) + 2 for n in self.categorical)}
+        return {
+            "numeric": len(self.numeric),
+            "categories": tuple(len(self.categories[n]) + 2 for n in self.categorical),
+        }
 
     def state(self) -> dict[str, Any]:
         """Everything learned, as JSON types."""
@@ -251,7 +262,9 @@ class SeriesPreprocessor:
     kind: str = field(default="series", init=False)
 
     @classmethod
-    def fit(cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8) -> "SeriesPreprocessor":
+    def fit(
+        cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8
+    ) -> "SeriesPreprocessor":
         """Learn from the column `series`, (example, time, channel)."""
         series = np.asarray(_column(columns, "series"), dtype=np.float64)
         if series.ndim != 3 or series.shape[2] != len(channels) or series.shape[1] < patch:
@@ -284,7 +297,9 @@ class SeriesPreprocessor:
         """`series` (example, time, channel) float32, NaN where missing."""
         series = np.asarray(_column(columns, "series"), dtype=np.float64)
         if series.ndim != 3 or series.shape[2] != len(self.channels):
-            raise DataError(f"series of shape {series.shape}; (example, time, {len(self.channels)}) is expected.")
+            raise DataError(
+                f"series of shape {series.shape}; (example, time, {len(self.channels)}) is expected."
+            )
         return {"series": ((series - self.mean) / self.spread).astype(np.float32)}
 
     def neutral(self, arrays: Mapping[str, np.ndarray]) -> Arrays:
@@ -343,4 +358,6 @@ def from_state(state: Mapping[str, Any]) -> Preprocessor:
     try:
         return KINDS[state["kind"]].from_state(state)
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the saved preprocessing cannot be read: {type(error).__name__} {error}.") from error
+        raise ModelError(
+            f"the saved preprocessing cannot be read: {type(error).__name__} {error}."
+        ) from error

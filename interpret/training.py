@@ -64,7 +64,9 @@ def train(
     if n == 0 or len(validation[1]) == 0:
         raise DataError("training and validation need at least one row each.")
     if any(len(tensor) != n for tensor in inputs.values()):
-        raise DataError(f"inputs have {[len(t) for t in inputs.values()]} rows and labels {n}; the same is expected.")
+        raise DataError(
+            f"inputs have {[len(t) for t in inputs.values()]} rows and labels {n}; the same is expected."
+        )
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model.to(device)
@@ -91,7 +93,9 @@ def train(
                 schedule.step()
                 total += float(loss.detach()) * len(index)
             training.append(total / n)
-            validating.append(evaluate(model, *validation, loss_of=loss_of, batch_size=batch_size, device=device))
+            validating.append(
+                evaluate(model, *validation, loss_of=loss_of, batch_size=batch_size, device=device)
+            )
             if not math.isfinite(training[-1]) or not math.isfinite(validating[-1]):
                 raise ModelError(
                     f"the loss is {training[-1]} after epoch {epoch + 1}. Likely causes: (a) a learning rate of "

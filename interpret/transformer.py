@@ -92,7 +92,9 @@ class MultiHeadAttention(nn.Module):
         """Which query may see which key, (example or 1, 1, query, key); None when everything may."""
         allowed = None if mask is None else mask[:, None, None, :]
         if causal or self.window is not None:
-            distance = torch.arange(queries, device=device)[:, None] - torch.arange(keys, device=device)[None, :]
+            distance = (
+                torch.arange(queries, device=device)[:, None] - torch.arange(keys, device=device)[None, :]
+            )
             near = torch.ones_like(distance, dtype=torch.bool)
             if causal:
                 near = near & (distance >= 0)

@@ -205,7 +205,9 @@ def test_a_review_from_files_is_the_review_from_rows(tmp_path, policy):
     )
     torch.manual_seed(0)
     model = Classifier(
-        Architecture(kind="table", width=16, layers=1, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape())
+        Architecture(
+            kind="table", width=16, layers=1, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape()
+        )
     ).eval()
     save(tmp_path / "model", model, preprocessor, labels=("denied", "approved"), extra={})
     data = tmp_path / "rows.csv"

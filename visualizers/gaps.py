@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Audit, Cell, Finding
 from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet
-from .wording import gap_sentence, interval, number, signed, spoken
+from .wording import gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
 MOST_ROWS = 40
@@ -63,7 +63,12 @@ def forest(audit: Audit, metric: str) -> Figure:
             counted = f"{number(cell.k)}/{number(cell.n)}" if cell.k is not None else f"n = {number(cell.n)}"
             flag = "" if cell.status == "ok" else f"  {cell.status}"
             _aside(axes, y, f"{number(cell.estimate)} {interval(cell.low, cell.high)}  {counted}{flag}")
-        _finish(axes, lines, f"{spoken(metric)} per group, {_confidence(audit)} intervals", len(cells) - len(shown))
+        _finish(
+            axes,
+            lines,
+            f"{spoken(metric)} per group, {_confidence(audit)} intervals",
+            len(cells) - len(shown),
+        )
     return figure
 
 
@@ -96,7 +101,9 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
                 continue
             colour = ORANGE if finding.verdict == "exceeds tolerance" else BLUE
             if finding.low is not None and finding.high is not None:
-                axes.plot([finding.low, finding.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+                axes.plot(
+                    [finding.low, finding.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt"
+                )
             axes.plot(
                 [finding.estimate],
                 [y],
@@ -105,7 +112,9 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
                 color=colour,
                 markerfacecolor="white" if finding.verdict == "inconclusive" else colour,
             )
-            _aside(axes, y, f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}{word}")
+            _aside(
+                axes, y, f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}{word}"
+            )
         band = "" if tolerance is None else f"; hatched: tolerance ±{number(tolerance)}"
         title = f"difference in {spoken(metric)}, {_confidence(audit)} intervals{band}"
         _finish(axes, lines, title, len(findings) - len(shown))
@@ -120,10 +129,10 @@ def describe_rates(audit: Audit, metric: str) -> str:
         if c.group != EVERYBODY and c.estimate is not None and c.status == "ok"
     ]
     if not cells:
-        return f"{spoken(metric)} per group: no group has enough rows for an estimate."
+        return f"{opening(spoken(metric))} per group: no group has enough rows for an estimate."
     ends = [min(cells, key=lambda c: c.estimate or 0.0), max(cells, key=lambda c: c.estimate or 0.0)]
     said = [f"{c.group} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})" for c in ends]
-    return f"{spoken(metric)} per group, from {said[0]} to {said[1]}."
+    return f"{opening(spoken(metric))} per group, from {said[0]} to {said[1]}."
 
 
 def describe_gaps(audit: Audit, metric: str) -> str:
@@ -166,7 +175,13 @@ def _rows(axes: Axes, lines: Sequence[int | str], names: Sequence[str]) -> None:
 
 def _aside(axes: Axes, y: float, text: str, *, quiet: bool = False) -> None:
     axes.text(
-        1.02, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8, color=MUTED if quiet else INK
+        1.02,
+        y,
+        text,
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
+        color=MUTED if quiet else INK,
     )
 
 

@@ -56,12 +56,20 @@ def head_grid(view: View) -> Figure:
                         aspect="auto",
                     )
                     axes.add_patch(
-                        Rectangle((head + 0.04, layer + strip + 0.02), 0.92, 0.95 - strip, fill=False, edgecolor=RULE)
+                        Rectangle(
+                            (head + 0.04, layer + strip + 0.02),
+                            0.92,
+                            0.95 - strip,
+                            fill=False,
+                            edgecolor=RULE,
+                        )
                     )
         axes.set_xlim(0, max(1, heads))
         axes.set_ylim(max(1, layers), 0)
         axes.set_aspect("auto")
-        axes.set_xticks([h + 0.5 for h in range(heads)], [f"head {h}" if heads <= 8 else str(h) for h in range(heads)])
+        axes.set_xticks(
+            [h + 0.5 for h in range(heads)], [f"head {h}" if heads <= 8 else str(h) for h in range(heads)]
+        )
         axes.set_yticks([y + 0.5 for y in range(layers)], [f"layer {y}" for y in range(layers)])
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
@@ -73,7 +81,11 @@ def head_grid(view: View) -> Figure:
             fontsize=8,
         )
         figure.suptitle(
-            f"first-order effect of each head: {label(view.title, 60)}", x=0.01, ha="left", fontsize=9.5, fontweight="bold"
+            f"first-order effect of each head: {label(view.title, 60)}",
+            x=0.01,
+            ha="left",
+            fontsize=9.5,
+            fontweight="bold",
         )
     return figure
 

@@ -52,7 +52,12 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
         last = len(rows)
         axes.barh(last, ledger.gap, height=0.62, facecolor="#3c4450")
         axes.plot([ledger.gap_low, ledger.gap_high], [last, last], color=ORANGE, linewidth=1.4)
-        _aside(axes, last, f"{signed(ledger.gap)} {interval(ledger.gap_low, ledger.gap_high, sign=True)}", bold=True)
+        _aside(
+            axes,
+            last,
+            f"{signed(ledger.gap)} {interval(ledger.gap_low, ledger.gap_high, sign=True)}",
+            bold=True,
+        )
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
         axes.axhline(last - 0.5, color=RULE, linewidth=0.8)
         axes.set_yticks(range(last + 1), [*[name for name, _, _ in rows], "gap"])

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ..records import Verdict
 
@@ -136,12 +137,19 @@ def bare(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def encoded(figure: Figure, kind: Literal["png", "svg"], *, dpi: int = 150) -> bytes:
-    """The figure as a PNG or SVG file; the same bytes for the same figure on one machine."""
+def encoded(figure: Figure, kind: Literal["png", "svg"], *, dpi: int = 150, colours: int = 0) -> bytes:
+    """The figure as a PNG or SVG file; the same bytes for the same figure on one machine.
+
+    `colours` is the size of the PNG's palette: a third of the bytes, for a page that holds many. 0 keeps all.
+    """
     held = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "clinometer", "svg.fonttype": "path"}):
         if kind == "svg":
             figure.savefig(held, format="svg", metadata={"Date": None, "Creator": "clinometer"})
         else:
             figure.savefig(held, format="png", dpi=dpi, metadata={"Software": "clinometer"})
+    if kind == "png" and colours:
+        flat = Image.open(io.BytesIO(held.getvalue())).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        held = io.BytesIO()
+        flat.save(held, format="PNG", optimize=True)
     return held.getvalue()

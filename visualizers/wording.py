@@ -17,7 +17,9 @@ def number(value: float | int | None, digits: int = 3) -> str:
     if size >= 1e7 or 0 < size < 0.5 * 10**-digits:
         return f"{value:.1e}".replace("-", "−")
     written = f"{value:,.{digits}f}"
-    return (written[1:] if float(written.replace(",", "")) == 0 and written[0] == "-" else written).replace("-", "−")
+    return (written[1:] if float(written.replace(",", "")) == 0 and written[0] == "-" else written).replace(
+        "-", "−"
+    )
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -55,3 +57,8 @@ def gap_sentence(finding: Finding) -> str:
         f"{pair}: {signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}, "
         f"n = {number(finding.n_group)} and {number(finding.n_reference)}"
     )
+
+
+def opening(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from clinometer.bias.ledger import contrast_of, grouped, ledger, null_coverage
 from clinometer.errors import DataError
 from clinometer.records import Attribution
@@ -73,7 +74,9 @@ def test_pointwise_intervals_would_not_do():
     covered = 0
     for i in range(40):
         groups = np.where(generator.permutation(len(made)) < 120, "a", "b")
-        entry = ledger(made, contrast_of(made.ids, groups.tolist(), "group", "a", "b"), replicates=100, seed=i)
+        entry = ledger(
+            made, contrast_of(made.ids, groups.tolist(), "group", "a", "b"), replicates=100, seed=i
+        )
         covered += all(s.low <= 0 <= s.high for s in entry.shares)
     assert covered / 40 < 0.85
 
@@ -95,7 +98,10 @@ def test_the_order_of_rows_changes_no_share():
     turned = dataclasses.replace(
         made,
         ids=tuple(made.ids[i] for i in order),
-        **{k: getattr(made, k)[order] for k in ("scores", "value", "base_value", "nodes", "converged", "tolerance")},
+        **{
+            k: getattr(made, k)[order]
+            for k in ("scores", "value", "base_value", "nodes", "converged", "tolerance")
+        },
     )
     groups = np.array(["a"] * 120 + ["b"] * 500)[order].tolist()
     first = ledger(made, compared(made), replicates=100)

@@ -62,7 +62,9 @@ def test_our_folder_loads_again_with_the_same_scores(tmp_path):
     )
     torch.manual_seed(1)
     model = Classifier(
-        Architecture(kind="table", width=16, layers=1, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape())
+        Architecture(
+            kind="table", width=16, layers=1, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape()
+        )
     ).eval()
     save(
         tmp_path / "m", model, preprocessor, labels=("no", "yes"), extra={"threshold": 0.25, "positive": "no"}

@@ -23,23 +23,49 @@ HOSTILE = (
     "{{ 7 * 7 }}",
     "long " + "n" * 10_000 + " end",
 )
-PLAIN = ("hrat", "obrat", "loanprc", "chist", "mortg", "cons", "pubrec", "netw", "unem", "dep", "term", "price")
+PLAIN = (
+    "hrat",
+    "obrat",
+    "loanprc",
+    "chist",
+    "mortg",
+    "cons",
+    "pubrec",
+    "netw",
+    "unem",
+    "dep",
+    "term",
+    "price",
+)
 
 
 def sample_review(
-    *, seed: int = 0, rows: int = 800, tolerance: bool = True, hostile: bool = False, layers: int = 3, heads: int = 4
+    *,
+    seed: int = 0,
+    rows: int = 800,
+    tolerance: bool = True,
+    hostile: bool = False,
+    layers: int = 3,
+    heads: int = 4,
 ) -> Review:
     """A review of `rows` drawn loan applications. `hostile` mixes names into it that try to break out."""
     draw = np.random.default_rng(seed)
     race = draw.choice(["white", "black", "hispan"], size=rows, p=[0.8, 0.13, 0.07]).tolist()
-    sex = [None if draw.random() < 0.01 else value for value in draw.choice(["male", "female"], rows, p=[0.7, 0.3])]
+    sex = [
+        None if draw.random() < 0.01 else value
+        for value in draw.choice(["male", "female"], rows, p=[0.7, 0.3])
+    ]
     sex = [None if value is None else str(value) for value in sex]
     if hostile:
-        race = [SCRIPT if value == "black" else "信用 🏠 $x$" if value == "hispan" else value for value in race]
+        race = [
+            SCRIPT if value == "black" else "信用 🏠 $x$" if value == "hispan" else value for value in race
+        ]
     features = (*PLAIN, *HOSTILE) if hostile else PLAIN
     ids = tuple(f"loan-{i:04d}" for i in range(rows))
     worse = np.array([value != "white" for value in race])
-    scores = draw.normal(0.05, 0.25, (rows, len(features))) - 0.5 * worse[:, None] * np.linspace(0.5, -0.05, len(features))
+    scores = draw.normal(0.05, 0.25, (rows, len(features))) - 0.5 * worse[:, None] * np.linspace(
+        0.5, -0.05, len(features)
+    )
     value = 1.6 + scores.sum(axis=1)
     attribution = Attribution(
         method="integrated gradients",
@@ -67,7 +93,13 @@ def sample_review(
     }
     measures = tuple(name for name in columns if "[" in name)
     evidence = from_columns(
-        columns, id="id", label="label", prediction="prediction", score="score", groups=("race", "sex"), measures=measures
+        columns,
+        id="id",
+        label="label",
+        prediction="prediction",
+        score="score",
+        groups=("race", "sex"),
+        measures=measures,
     )
     policy = Policy(
         name="Tolerances for the sample",
@@ -93,7 +125,9 @@ def sample_review(
             for name, reference, members in (("race", "white", race), ("sex", "male", sex))
             for group in sorted({m for m in members if m is not None} - {reference})
         ),
-        views=tuple(_view(draw, title, features, layers, heads) for title in ("mean over 800 rows", "the lowest row")),
+        views=tuple(
+            _view(draw, title, features, layers, heads) for title in ("mean over 800 rows", "the lowest row")
+        ),
         attribution={
             "method": attribution.method,
             "target": attribution.target,
@@ -127,16 +161,25 @@ def sample_review(
             "groups": {"race": {name: race.count(name) for name in sorted(set(race))}},
             "excluded_columns": {"action": "the outcome under another name"},
         },
-        feature_notes=tuple({"feature": n, "meaning": f"meaning of {n[:40]}", "note": "kept"} for n in features),
+        feature_notes=tuple(
+            {"feature": n, "meaning": f"meaning of {n[:40]}", "note": "kept"} for n in features
+        ),
         limits=("The review speaks of these rows and this model only.", "The numbers are drawn."),
-        provenance={"seed": seed, "replicates": 200, "device": "cpu", "versions": {"python": "3.11", "numpy": "2.4"}},
+        provenance={
+            "seed": seed,
+            "replicates": 200,
+            "device": "cpu",
+            "versions": {"python": "3.11", "numpy": "2.4"},
+        },
         sign_off={"prepared by": None, "reviewed by": None, "approved by": None, "date": None},
     )
 
 
 def _view(draw: np.random.Generator, title: str, features: tuple[str, ...], layers: int, heads: int) -> View:
     size = len(features) + 1
-    weights = np.exp(1.5 * draw.normal(size=(layers, heads, 1, size)) + draw.normal(size=(layers, heads, size, size)))
+    weights = np.exp(
+        1.5 * draw.normal(size=(layers, heads, 1, size)) + draw.normal(size=(layers, heads, size, size))
+    )
     weights /= weights.sum(axis=-1, keepdims=True)
     return View(
         title=title,

@@ -47,7 +47,11 @@ def fitted(rows: Rows, *, seed: int = 0, epochs: int = 12, dtype: torch.dtype = 
     categorical = [name for name in rows.inputs if name not in numeric]
     preprocessor = TablePreprocessor.fit(rows.inputs, numeric=numeric, categorical=categorical)
     torch.manual_seed(seed)
-    model = Classifier(Architecture(kind="table", width=16, layers=2, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape()))
+    model = Classifier(
+        Architecture(
+            kind="table", width=16, layers=2, heads=2, feed_forward=32, dropout=0.0, **preprocessor.shape()
+        )
+    )
     if epochs:
         tensors = (
             {name: torch.from_numpy(value) for name, value in preprocessor.transform(rows.inputs).items()},
