@@ -149,7 +149,9 @@ def encoded(figure: Figure, kind: Literal["png", "svg"], *, dpi: int = 150, colo
         else:
             figure.savefig(held, format="png", dpi=dpi, metadata={"Software": "clinometer"})
     if kind == "png" and colours:
-        flat = Image.open(io.BytesIO(held.getvalue())).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        flat = (
+            Image.open(io.BytesIO(held.getvalue())).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        )
         held = io.BytesIO()
         flat.save(held, format="PNG", optimize=True)
     return held.getvalue()
