@@ -38,7 +38,7 @@ def policy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(policy):
     rows = applicants(300, seed=1)
-    subject = fitted(applicants(300, seed=0))
+    subject = fitted(applicants(300, seed=0), epochs=20)
     return cm.review(subject, rows, policy=policy, terms={"money": ("income", "debt")}, replicates=200)
 
 
@@ -119,7 +119,7 @@ def test_a_measure_can_be_gated(policy, tmp_path):
 
 def test_two_runs_with_one_seed_are_the_same_bytes_but_for_the_time(made, policy):
     rows = applicants(300, seed=1)
-    subject = fitted(applicants(300, seed=0))
+    subject = fitted(applicants(300, seed=0), epochs=20)
     again = cm.review(subject, rows, policy=policy, terms={"money": ("income", "debt")}, replicates=200)
     assert to_json(dataclasses.replace(again, created=made.created)) == to_json(made)
 

@@ -127,6 +127,7 @@ def test_a_decoder_layer_equals_torch(norm):
     same_gradients(matched)
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor:UserWarning")  # torch's own, of its own layer
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_the_whole_encoder_decoder_equals_torch(norm):
     shape = {
@@ -291,7 +292,7 @@ def test_cuda_gives_what_the_cpu_gives(dtype):
 
 @pytest.mark.parametrize("changes", [{"width": 15}, {"window": -1}])
 def test_an_impossible_architecture_is_refused(changes):
-    with pytest.raises(ValueError, match="expected 0 or more|multiple"):
+    with pytest.raises(ValueError, match=r"expected 0 or more|multiple"):
         text(**changes)
 
 

@@ -13,14 +13,15 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def applicants(n: int = 400, *, seed: int = 0, see_race: bool = False, hostile: bool = False) -> Rows:
-    """Applicants whose approval depends on income, debt and, for one group, on belonging to it."""
+    """Applicants whose approval depends on income, debt and, for one group, on belonging to it; `home` is a proxy."""
     generator = np.random.default_rng(seed)
     race = generator.choice(["white", "black", "hispan"], size=n, p=[0.6, 0.25, 0.15])
     sex = generator.choice(["male", "female"], size=n)
     income = generator.normal(size=n)
     debt = generator.normal(size=n)
     noise = generator.normal(size=n)
-    home = generator.choice(["own", "rent", "other"], size=n)
+    rents = generator.random(n) < np.where(race == "black", 0.95, 0.05)  # a proxy of race
+    home = np.where(rents, "rent", generator.choice(["own", "other"], size=n))
     score = 0.8 * income - 0.6 * debt - 2.5 * (race == "black") + 0.3 * generator.normal(size=n)
     inputs: dict[str, np.ndarray] = {
         "income": income,
