@@ -418,11 +418,15 @@ def _summary(made: "Review", out: Path, *, quiet: bool) -> str:
     """A review in at most a dozen lines: the verdict, whom, why, the check, and the files."""
     lines = [_verdict(made.verdict)]
     if quiet:
-        return "\n".join([*lines, f"open    {out / 'report.html'}", ""])
+        return "\n".join([*lines, f"open:   {out / 'report.html'}", ""])
     findings = [f for f in made.audit.findings if f.estimate is not None]
     gated = [f for f in findings if f.tolerance is not None] or findings
     if gated:
-        worst = max(gated, key=lambda f: abs(f.estimate or 0.0))
+        deciding = [f for f in gated if f.verdict == made.verdict] or gated
+        if made.verdict == "exceeds tolerance":  # the surest of the gaps, which need not be the widest
+            worst = min(deciding, key=lambda f: 1.0 if f.p_adjusted is None else f.p_adjusted)
+        else:
+            worst = max(deciding, key=lambda f: abs(f.estimate or 0.0))
         lines.append(
             f"whom:   {worst.metric}, {worst.attribute}: {worst.group} minus {worst.reference} "
             f"{_number(worst.estimate, '+')} {_interval(worst.low, worst.high, '+')}, "
@@ -433,7 +437,7 @@ def _summary(made: "Review", out: Path, *, quiet: bool) -> str:
         ranked = ", ".join(f"{share.unit} {share.estimate:+.2f}" for share in entry.ranked[:3])
         lines.append(
             f"why:    mean score of {entry.group} minus {entry.reference} {entry.gap:+.2f} {entry.unit}; "
-            f"largest shares {ranked}; residual {entry.residual:+.4f}"
+            f"largest shares {ranked}; residual {entry.residual:+.1e}"
         )
     if made.attribution:
         proof = made.attribution
@@ -441,10 +445,9 @@ def _summary(made: "Review", out: Path, *, quiet: bool) -> str:
             f"check:  {proof['n_converged']} of {proof['n']} attributions add up within their tolerance; "
             f"largest error {proof['largest_completeness_error']:.2g}"
         )
-    present = [name for name in ("review.json", "evidence.parquet", "policy.toml") if (out / name).exists()]
-    folders = [f"{name}/" for name in ("figures", "model") if (out / name).is_dir()]
-    lines.append(f"open    {out / 'report.html'}")
-    lines.append(f"files:  {', '.join(present + folders)} in {out}")
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in out.iterdir())
+    lines.append(f"open:   {out / 'report.html'}")
+    lines.append(f"files:  {', '.join(name for name in names if name != 'report.html')} in {out}")
     return "".join(f"{_printable(line)}\n" for line in lines)
 
 

@@ -1,17 +1,11 @@
 """Intervals and tests for a rate, for a difference of rates, for a ratio of rates and for a difference of means."""
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
-
-from .counts import Moments
-
-MOST_ROWS = 1_000_000_000
+from scipy import stats
 
 
 class Interval(NamedTuple):
@@ -21,16 +15,10 @@ class Interval(NamedTuple):
     high: float
 
 
-@lru_cache(maxsize=256)
-def quantile(chance: float) -> float:
-    """The standard normal quantile."""
-    return float(special.ndtri(chance))
-
-
 def _z(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, expected between 0 and 1")
-    return quantile(0.5 + confidence / 2)
+    return float(stats.norm.ppf(0.5 + confidence / 2))
 
 
 def _counted(k: int, n: int) -> None:
@@ -41,44 +29,36 @@ def _counted(k: int, n: int) -> None:
 def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of k / n (1927), without continuity correction."""
     _counted(k, n)
-    return _wilson(k / n, n, _z(confidence))
-
-
-def _wilson(p: float, n: int, z: float) -> Interval:
+    z = _z(confidence)
+    p = k / n
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low = 0.0 if p == 0 else (centre - half) / scale
-    high = 1.0 if p == 1 else (centre + half) / scale
+    low = 0.0 if k == 0 else (centre - half) / scale
+    high = 1.0 if k == n else (centre + half) / scale
     return Interval(low, high)
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Interval:
     """Clopper & Pearson's exact interval of k / n (1934)."""
     _counted(k, n)
-    _z(confidence)
     tail = (1 - confidence) / 2
-    low = 0.0 if k == 0 else float(special.betaincinv(k, n - k + 1, tail))
-    high = 1.0 if k == n else float(special.betaincinv(k + 1, n - k, 1 - tail))
+    low = 0.0 if k == 0 else float(stats.beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k == n else float(stats.beta.ppf(1 - tail, k + 1, n - k))
     return Interval(low, high)
 
 
 def upper_bound_of_none(n: int, confidence: float = 0.95) -> float:
     """The one-sided upper bound of a rate of which 0 of n were seen: 1 - alpha ** (1 / n)."""
     _counted(0, n)
-    _z(confidence)
     return float(1 - (1 - confidence) ** (1 / n))
 
 
 def newcombe(k1: int, n1: int, k2: int, n2: int, confidence: float = 0.95) -> Interval:
     """Newcombe's hybrid score interval of k1/n1 - k2/n2 (1998, method 10)."""
-    _counted(k1, n1)
-    _counted(k2, n2)
-    return _newcombe(k1 / n1, n1, k2 / n2, n2, _z(confidence))
-
-
-def _newcombe(p1: float, n1: int, p2: float, n2: int, z: float) -> Interval:
-    (l1, u1), (l2, u2) = _wilson(p1, n1, z), _wilson(p2, n2, z)
+    p1, p2 = k1 / n1, k2 / n2
+    l1, u1 = wilson(k1, n1, confidence)
+    l2, u2 = wilson(k2, n2, confidence)
     d = p1 - p2
     return Interval(d - math.hypot(p1 - l1, u2 - p2), d + math.hypot(u1 - p1, p2 - l2))
 
@@ -89,8 +69,6 @@ def katz(k1: int, n1: int, k2: int, n2: int, confidence: float = 0.95) -> Interv
     Raises:
         ValueError: a count is zero, where the log ratio has no finite standard error.
     """
-    _counted(k1, n1)
-    _counted(k2, n2)
     if k1 == 0 or k2 == 0:
         raise ValueError("a ratio of a rate of zero has no log interval")
     spread = _z(confidence) * math.sqrt(1 / k1 - 1 / n1 + 1 / k2 - 1 / n2)
@@ -102,31 +80,22 @@ def exceeds_p(k1: int, n1: int, k2: int, n2: int, tolerance: float = 0.0) -> flo
     """p of the hypothesis |p1 - p2| <= tolerance, from Farrington & Manning's score statistic (1990).
 
     The chance, at the edge of the hypothesis, of a statistic as far out on either side; at tolerance 0 the
-    two-sided score test of equality. For large groups: see `exact.exact_exceeds_p`.
+    two-sided score test of equality.
     """
     _counted(k1, n1)
     _counted(k2, n2)
     if k1 / n1 < k2 / n2:
         k1, n1, k2, n2 = k2, n2, k1, n1
     gap = k1 / n1 - k2 / n2
-    se = float(_restricted_error(k1 / n1, n1, k2 / n2, n2, tolerance))
+    se = _restricted_error(k1, n1, k2, n2, tolerance)
     if se == 0:
         return 1.0 if gap <= tolerance else 0.0
-    return float(min(1.0, special.ndtr((tolerance - gap) / se) + special.ndtr((-gap - tolerance) / se)))
+    return float(min(1.0, stats.norm.sf((gap - tolerance) / se) + stats.norm.sf((gap + tolerance) / se)))
 
 
-def score_statistic(k1: Any, n1: int, k2: Any, n2: int, tolerance: float) -> npt.NDArray[np.float64]:
-    """(p1 - p2 - tolerance) over its restricted standard error, for arrays of counts that broadcast."""
-    p1, p2 = np.asarray(k1) / n1, np.asarray(k2) / n2
-    se = _restricted_error(p1, n1, p2, n2, tolerance)
-    over = p1 - p2 - tolerance
-    flat = np.where(over > 0, np.inf, np.where(over < 0, -np.inf, 0.0))
-    statistic: npt.NDArray[np.float64] = np.where(se > 0, over / np.where(se > 0, se, 1.0), flat)
-    return statistic
-
-
-def _restricted_error(p1: Any, n1: int, p2: Any, n2: int, delta: float) -> npt.NDArray[np.float64]:
+def _restricted_error(k1: int, n1: int, k2: int, n2: int, delta: float) -> float:
     """Standard error of p1 - p2 at the maximum likelihood estimate under p1 - p2 = delta (their appendix)."""
+    p1, p2 = k1 / n1, k2 / n2
     theta = n2 / n1
     a = 1 + theta
     b = -(1 + theta + p1 + theta * p2 + delta * (theta + 2))
@@ -134,15 +103,11 @@ def _restricted_error(p1: Any, n1: int, p2: Any, n2: int, delta: float) -> npt.N
     d = -p1 * delta * (1 + delta)
     v = b**3 / (27 * a**3) - b * c / (6 * a * a) + d / (2 * a)
     square = b * b / (9 * a * a) - c / (3 * a)
-    u = np.copysign(np.sqrt(np.maximum(square, 0.0)), v)
-    cosine = np.clip(np.where(u == 0, 0.0, v / np.where(u == 0, 1.0, u**3)), -1.0, 1.0)
-    q1 = 2 * u * np.cos((np.pi + np.arccos(cosine)) / 3) - b / (3 * a)
-    q1 = np.clip(q1, delta, 1.0)
-    q2 = np.clip(q1 - delta, 0.0, 1.0)
-    error: npt.NDArray[np.float64] = np.sqrt(q1 * (1 - q1) / n1 + q2 * (1 - q2) / n2)
-    # At a pooled rate of 0 or 1 the cubic leaves rounding where there is no variance at all.
-    none = (delta == 0) & (((p1 == 0) & (p2 == 0)) | ((p1 == 1) & (p2 == 1)))
-    return np.where(none, 0.0, error)
+    u = math.copysign(math.sqrt(max(square, 0.0)), v)
+    w = (math.pi + math.acos(max(-1.0, min(1.0, v / u**3 if u else 0.0)))) / 3
+    q1 = min(1.0, max(delta, 2 * u * math.cos(w) - b / (3 * a)))
+    q2 = min(1.0, max(0.0, q1 - delta))
+    return math.sqrt(q1 * (1 - q1) / n1 + q2 * (1 - q2) / n2)
 
 
 class Means(NamedTuple):
@@ -154,37 +119,36 @@ class Means(NamedTuple):
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """The t interval of the difference."""
-        _z(confidence)
-        half = float(special.stdtrit(self.df, 0.5 + confidence / 2)) * self.se
+        half = float(stats.t.ppf(0.5 + confidence / 2, self.df)) * self.se
         return Interval(self.estimate - half, self.estimate + half)
 
     def exceeds_p(self, tolerance: float = 0.0) -> float:
         """p of the hypothesis |difference| <= tolerance."""
         gap = abs(self.estimate)
-        near, far = (tolerance - gap) / self.se, (-gap - tolerance) / self.se
-        return float(min(1.0, special.stdtr(self.df, near) + special.stdtr(self.df, far)))
+        if self.se == 0:
+            return 1.0 if gap <= tolerance else 0.0
+        near, far = (gap - tolerance) / self.se, (gap + tolerance) / self.se
+        return float(min(1.0, stats.t.sf(near, self.df) + stats.t.sf(far, self.df)))
 
 
-def welch(first: Moments, second: Moments) -> Means:
-    """Welch's difference of means (1947), first minus second.
-
-    Raises:
-        ValueError: fewer than two rows in a group, or no variation in either: there is no standard error.
-    """
-    v1, v2 = first.variance / first.n, second.variance / second.n
+def welch(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> Means:
+    """Welch's difference of means (1947), first minus second. Each needs two rows."""
+    if len(first) < 2 or len(second) < 2:
+        raise ValueError("two rows in each group are needed for a standard error")
+    v1, v2 = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
     total = v1 + v2
-    if total == 0:
-        raise ValueError("neither group varies: there is no standard error")
-    share = v1 / total
-    df = 1 / (share**2 / (first.n - 1) + (1 - share) ** 2 / (second.n - 1))
-    return Means(first.mean - second.mean, math.sqrt(total), df)
+    df = total**2 / (v1**2 / (len(first) - 1) + v2**2 / (len(second) - 1)) if total > 0 else float(len(first))
+    return Means(float(first.mean() - second.mean()), float(math.sqrt(total)), float(df))
 
 
-def mean_interval(values: Moments, confidence: float = 0.95) -> Interval:
+def mean_interval(values: npt.NDArray[np.float64], confidence: float = 0.95) -> Interval:
     """Student's t interval of a mean. Needs two rows."""
-    _z(confidence)
-    half = float(special.stdtrit(values.n - 1, 0.5 + confidence / 2)) * math.sqrt(values.variance / values.n)
-    return Interval(values.mean - half, values.mean + half)
+    if len(values) < 2:
+        raise ValueError("two rows are needed for a standard error")
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * float(
+        values.std(ddof=1) / math.sqrt(len(values))
+    )
+    return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
 def minimum_detectable_effect(
@@ -196,7 +160,7 @@ def minimum_detectable_effect(
     one half is mirrored, so that the change is towards the far end.
     """
     base = min(rate, 1 - rate)
-    z, target = quantile(1 - alpha / 2), quantile(power)
+    z, target = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
 
     def found(delta: float) -> float:
         other = base + delta
@@ -208,63 +172,21 @@ def minimum_detectable_effect(
     low, high = 0.0, 1 - base
     if found(high) < target:
         return None
-    for _ in range(50):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (low, middle) if found(middle) >= target else (middle, high)
     return high
 
 
-def minimum_detectable_mean(compared: Means, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest difference of means that a test with this standard error finds with this power."""
-    return (quantile(1 - alpha / 2) + quantile(power)) * compared.se
-
-
 def rows_needed(
-    k1: int, n1: int, k2: int, n2: int, tolerance: float, *, alpha: float = 0.05, power: float = 0.8
+    gap: float, variance: float, tolerance: float, have: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> int | None:
-    """More rows in each group that would settle the pair with this chance, were the rates those now seen.
+    """More rows per group until a gap of this size is settled on its side of the tolerance.
 
-    The smallest number at which Newcombe's interval, widened from the test's quantile by that of the power, has
-    left the tolerance on the side where the gap is. `alpha` is the level that the test would have to reach, after
-    any adjustment. None where the gap is the tolerance, or is so near that a billion rows would not do.
+    `variance` is the sum of the two groups' variances per row. None where the gap is the tolerance.
     """
-    p1, p2 = k1 / n1, k2 / n2
-    z = quantile(1 - alpha) + quantile(power)
-
-    def settled(more: int) -> bool:
-        return _has_left(_newcombe(p1, n1 + more, p2, n2 + more, z), p1 - p2, tolerance)
-
-    return _fewest(settled)
-
-
-def mean_rows_needed(
-    first: Moments, second: Moments, tolerance: float, *, alpha: float = 0.05, power: float = 0.8
-) -> int | None:
-    """More rows in each group that would settle a difference of means; as `rows_needed`."""
-    gap = first.mean - second.mean
-    z = quantile(1 - alpha) + quantile(power)
-
-    def settled(more: int) -> bool:
-        half = z * math.sqrt(first.variance / (first.n + more) + second.variance / (second.n + more))
-        return _has_left(Interval(gap - half, gap + half), gap, tolerance)
-
-    return _fewest(settled)
-
-
-def _has_left(interval: Interval, gap: float, tolerance: float) -> bool:
-    if abs(gap) <= tolerance:
-        return max(abs(interval.low), abs(interval.high)) <= tolerance
-    return (interval.low if gap > 0 else -interval.high) > tolerance
-
-
-def _fewest(settled: Callable[[int], bool]) -> int | None:
-    high = 1
-    while not settled(high):
-        high *= 2
-        if high > MOST_ROWS:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if settled(middle) else (middle, high)
-    return high
+    distance = abs(abs(gap) - tolerance)
+    if distance == 0:
+        return None
+    z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+    return max(1, math.ceil((z / distance) ** 2 * variance) - have)

@@ -28,12 +28,6 @@ class GroupRule(BaseModel):
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @model_validator(mode="after")
-    def _reference_is_compared(self) -> "GroupRule":
-        if self.reference is not None and self.reference in self.exclude:
-            raise ValueError(f"{self.reference!r} is both the reference and excluded; it cannot be both")
-        return self
-
     @field_validator("exclude")
     @classmethod
     def _reasons(cls, value: dict[str, str]) -> dict[str, str]:
@@ -56,7 +50,6 @@ class Policy(BaseModel):
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals shown")
     min_group: int = Field(default=1, ge=1, description="smallest denominator that is judged")
     positive: str | None = Field(default=None, description="the positive value of label and prediction")
-    gate_unknown: bool = Field(default=False, description="compare the rows whose group is unknown, too")
     intersections: tuple[tuple[str, ...], ...] = Field(default=(), description="attributes taken together")
     tolerance: dict[str, float] = Field(
         default_factory=dict, description="metric or measure -> largest allowed difference of any two groups"
@@ -110,8 +103,6 @@ class Policy(BaseModel):
             f"confidence = {self.confidence!r}",
             f"min_group = {self.min_group}",
         ]
-        if self.gate_unknown:
-            lines.append("gate_unknown = true")
         if self.intersections:
             listed = ", ".join(f"[{', '.join(map(_quote, names))}]" for names in self.intersections)
             lines.append(f"intersections = [{listed}]")

@@ -377,7 +377,7 @@ def test_the_demo_says_what_review_would_return_and_returns_0(call, monkeypatch,
         "chist -0.90",
         "751 of 751",
         "report.html",
-        "review.json, evidence.parquet, policy.toml, figures/, model/",
+        "evidence.parquet, figures/, model/, policy.toml, review.json in",
         f"clinometer review '{target}/model'",
         "would have returned exit code 1",
     ):

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ..records import Audit, Cell, Finding, Review, plain
 from . import gaps, heads, ledger, maps, tokens
 from .palette import MARKS, encoded
-from .wording import gap_sentence, interval, number, p_value, signed, spoken
+from .wording import gap_sentence, interval, number, opening, p_value, signed, spoken
 
 Row = TypeVar("Row", Cell, Finding)
 MOST_METRICS = 4  # drawn; the tables hold all
@@ -67,7 +67,7 @@ def render(review: Review) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, signed=signed, p=p_value, spoken=spoken, sentence=gap_sentence, by_metric=_by_metric
+        number=number, signed=signed, p=p_value, spoken=spoken, sentence=gap_sentence, opening=opening, by_metric=_by_metric
     )
     environment.globals.update(interval=interval, MARKS=MARKS, other=ledger.other, total=ledger.shares_total)
     shown = [
