@@ -115,7 +115,8 @@ class Attribution:
     @property
     def residual(self) -> Floats:
         """value - base_value - sum(scores): what the attribution leaves unexplained. (example,)"""
-        return self.value - self.base_value - self.scores.sum(axis=1)
+        left: Floats = self.value - self.base_value - self.scores.sum(axis=1)
+        return left
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -163,7 +164,8 @@ class View:
     @property
     def importance(self) -> Floats:
         """Sum of A * dA over queries and keys: first-order effect of each head. (layer, head)"""
-        return self.contribution.sum(axis=(2, 3))
+        summed: Floats = self.contribution.sum(axis=(2, 3))
+        return summed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from .bias.audit import audit
 from .bias.groups import UNKNOWN
 from .bias.ledger import contrast, ledger
 from .bias.policy import Policy, read_policy
-from .errors import DataError, OutputError, did_you_mean, first
+from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence import read as read_table
 from .evidence import write as write_evidence
@@ -399,6 +399,10 @@ def review_files(
             f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
         )
     resolved = read_policy(policy) if policy is not None else None
+    if not groups and (resolved is None or not resolved.groups):
+        raise UsageError(
+            "there is no group column: name at least one (--group), or declare [groups.NAME] in the policy."
+        )
     declared = tuple(resolved.groups) if resolved else ()
     subject = load(model, device=device)
     rows = read_rows(data, columns=subject.columns, groups=groups or declared, label=label)

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from ..errors import DataError, PolicyError, did_you_mean, first
 from ..evidence import Evidence
 from ..records import PRECEDENCE, Audit, Cell, Finding, Status, Verdict
 from .counts import Counts, count, count_groups
+from .exact import exact_exceeds_p, is_small
 from .groups import ALL, JOINT, UNKNOWN, declared_joint, intersect, members
 from .intervals import (
     Interval,
     exceeds_p,
     mean_interval,
+    mean_rows_needed,
     minimum_detectable_effect,
     newcombe,
     rows_needed,
@@ -38,6 +40,7 @@ from .multiplicity import holm
 from .policy import GroupRule, Policy, read_policy
 
 MOST_GROUPS = 200
+FLAT = "the values are the same in every row: there is no standard error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +102,17 @@ def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, titl
     label = evidence.binary(evidence.label) if evidence.label and prediction is not None else None
     cells: list[Cell] = []
     findings: list[Finding] = []
+    # The level that the strictest comparison of Holm's family has to reach: for planning more rows.
+    family = max(1, sum(len(attribute.pairs) for attribute in attributes) * len(rules.tolerance))
+    level = rules.alpha / family
     for attribute in attributes:
         if prediction is not None:
             counts = count_groups(attribute.members, prediction, label)
             everybody = count(prediction, label)
             cells += _rate_cells(attribute, counts, everybody, rates, rules)
-            findings += _rate_findings(attribute, counts, rates, rules)
+            findings += _rate_findings(attribute, counts, rates, rules, level)
         cells += _mean_cells(attribute, means, rules)
-        findings += _mean_findings(attribute, means, rules)
+        findings += _mean_findings(attribute, means, rules, level)
     findings = _judge(findings, rules)
     verdicts = _verdicts(findings, attributes, rules)
     overall = next((v for v in PRECEDENCE if any(entry["verdict"] == v for entry in verdicts)), None)
@@ -156,6 +162,13 @@ def _attributes(evidence: Evidence, rules: Policy) -> list[_Attribute]:
         made.append(_resolve(name, groups, rule.values, rule))
     for joint in rules.intersections:
         columns = [evidence.group(name) for name in joint]
+        split = sorted(
+            {value for column in columns for value in column if value is not None and JOINT in value}
+        )
+        if split:
+            raise DataError(
+                f"{JOINT.join(joint)}: the group {first(split)} holds {JOINT!r}, which joins names. Rename it."
+            )
         declared = [rules.groups[name].values if name in rules.groups else () for name in joint]
         references = [rules.groups[name].reference if name in rules.groups else None for name in joint]
         reference = JOINT.join(str(r) for r in references) if all(references) else None
@@ -164,7 +177,7 @@ def _attributes(evidence: Evidence, rules: Policy) -> list[_Attribute]:
             for i, name in enumerate(joint)
             if name in rules.groups
             for value, reason in rules.groups[name].exclude.items()
-            for parts in set(zip(*columns, strict=True))
+            for parts in {*zip(*columns, strict=True), *product(*declared)}
             if None not in parts and parts[i] == value
         }
         values = declared_joint(declared) if all(declared) else ()
@@ -178,6 +191,8 @@ def _resolve(name: str, groups: Sequence[str | None], values: Sequence[str], rul
     who = members(groups, values)
     unknown = list(who)[-1] if any(group is None for group in groups) else None
     known = [group for group in who if group != unknown]
+    if ALL in known:
+        raise DataError(f"{name} has a group called {ALL!r}, the name of everybody's row. Rename it.")
     if len(known) > MOST_GROUPS:
         raise DataError(
             f"the column {name!r} has {len(known)} groups; at most {MOST_GROUPS} are compared. "
@@ -193,7 +208,7 @@ def _resolve(name: str, groups: Sequence[str | None], values: Sequence[str], rul
 
 def _status(n: int, rules: Policy) -> tuple[Status, str]:
     if n == 0:
-        return "undefined", "nobody in the denominator"
+        return "insufficient", "nobody in the denominator"
     if n < rules.min_group:
         return "insufficient", f"{n} in the denominator, the policy asks for {rules.min_group}"
     return "ok", ""
@@ -259,7 +274,7 @@ def _mean_cells(
 
 
 def _rate_findings(
-    attribute: _Attribute, counts: dict[str, Counts], rates: Sequence[str], rules: Policy
+    attribute: _Attribute, counts: dict[str, Counts], rates: Sequence[str], rules: Policy, level: float
 ) -> list[Finding]:
     made = []
     for metric in METRICS:
@@ -288,17 +303,16 @@ def _rate_findings(
                     shown,
                     bounds,
                     tolerance,
-                    exceeds_p(k1, n1, k2, n2, tolerance or 0.0),
+                    _p(k1, n1, k2, n2, tolerance),
                     minimum_detectable_effect(p2, n1, n2, alpha=rules.alpha),
-                    p1 * (1 - p1) + p2 * (1 - p2),
-                    rules,
+                    None if tolerance is None else rows_needed(k1, n1, k2, n2, tolerance, alpha=level),
                 )
             )
     return made
 
 
 def _mean_findings(
-    attribute: _Attribute, means: dict[str, npt.NDArray[np.float64]], rules: Policy
+    attribute: _Attribute, means: dict[str, npt.NDArray[np.float64]], rules: Policy, level: float
 ) -> list[Finding]:
     made = []
     for name, values in means.items():
@@ -310,6 +324,13 @@ def _mean_findings(
                 made.append(blank)
                 continue
             compared = welch(a, b)
+            if not compared.se > 1e-9 * max(abs(float(a.mean())), abs(float(b.mean()))):
+                made.append(_unsettled(attribute, name, group, reference, len(a), len(b), tolerance, FLAT))
+                continue
+            needed = None
+            if tolerance is not None:
+                spread = (float(a.var(ddof=1)), float(b.var(ddof=1)))
+                needed = mean_rows_needed(compared.estimate, spread, (len(a), len(b)), tolerance, alpha=level)
             power = 2.8015 if rules.alpha == 0.05 else _effect_size(rules.alpha)
             made.append(
                 _finding(
@@ -324,11 +345,17 @@ def _mean_findings(
                     tolerance,
                     compared.exceeds_p(tolerance or 0.0),
                     power * compared.se,
-                    float(a.var(ddof=1) + b.var(ddof=1)),
-                    rules,
+                    needed,
                 )
             )
     return made
+
+
+def _p(k1: int, n1: int, k2: int, n2: int, tolerance: float | None) -> float:
+    """p of a pair: exact where a tolerance is declared and the tables can be listed, else the score test's."""
+    if tolerance is not None and is_small(n1, n2):
+        return exact_exceeds_p(k1, n1, k2, n2, tolerance)
+    return exceeds_p(k1, n1, k2, n2, tolerance or 0.0)
 
 
 def _effect_size(alpha: float, power: float = 0.8) -> float:
@@ -350,7 +377,8 @@ def _blank(
     least: int = 1,
 ) -> Finding | None:
     """A pair that cannot be compared, with the reason; None where it can."""
-    reasons, worst = [], "ok"
+    reasons: list[str] = []
+    worst: Status = "ok"
     for name, n in ((group, n1), (reference, n2)):
         status, note = _status(n, rules)
         if status == "ok" and n < least:
@@ -360,6 +388,20 @@ def _blank(
             reasons.append(f"{name}: {note}")
     if not reasons:
         return None
+    return _unsettled(attribute, metric, group, reference, n1, n2, tolerance, "; ".join(reasons), worst)
+
+
+def _unsettled(
+    attribute: _Attribute,
+    metric: str,
+    group: str,
+    reference: str,
+    n1: int,
+    n2: int,
+    tolerance: float | None,
+    reason: str,
+    status: Status = "insufficient",
+) -> Finding:
     return Finding(
         attribute=attribute.name,
         metric=metric,
@@ -376,9 +418,9 @@ def _blank(
         p_adjusted=None,
         minimum_detectable_effect=None,
         n_needed=None,
-        status=worst,  # type: ignore[arg-type]
+        status=status,
         verdict=None if tolerance is None else "not assessed",
-        reason="; ".join(reasons),
+        reason=reason,
     )
 
 
@@ -394,12 +436,8 @@ def _finding(
     tolerance: float | None,
     p: float,
     detectable: float | None,
-    variance: float,
-    rules: Policy,
+    needed: int | None,
 ) -> Finding:
-    needed = None
-    if tolerance is not None:
-        needed = rows_needed(estimate, variance, tolerance, min(sizes), alpha=rules.alpha)
     return Finding(
         attribute=attribute.name,
         metric=metric,
@@ -444,7 +482,7 @@ def _judge(findings: list[Finding], rules: Policy) -> list[Finding]:
                 reason = (
                     "the gap is the tolerance: no number of rows settles it"
                     if needed is None
-                    else f"about {max(needed, 1)} more rows in the smaller group would settle a gap of this size"
+                    else f"about {needed} more rows in each group would settle a gap of this size"
                 )
         made[i] = dataclasses.replace(
             finding, p_adjusted=float(p), verdict=verdict, n_needed=needed, reason=reason

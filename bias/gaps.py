@@ -72,6 +72,8 @@ class Impact(NamedTuple):
 def adverse_impact(k: int, n: int, k_reference: int, n_reference: int) -> Impact:
     """Impact ratio, its test and its shortfall (29 CFR 1607.4(D)), in exact fractions: 80 % is not below 80 %.
 
+    Shortfalls are to the nearest whole selection.
+
     Raises:
         ValueError: the reference selected nobody.
     """
@@ -85,8 +87,8 @@ def adverse_impact(k: int, n: int, k_reference: int, n_reference: int) -> Impact
         ratio=float(ours / theirs),
         below_four_fifths=ours / theirs < rule,
         z=float(ours - theirs) / se if se else 0.0,
-        shortfall_to_rule=max(0, math.ceil(rule * theirs * n) - k),
-        shortfall_to_parity=max(0, math.ceil(theirs * n) - k),
+        shortfall_to_rule=max(0, round(rule * theirs * n) - k),
+        shortfall_to_parity=max(0, round(theirs * n) - k),
     )
 
 

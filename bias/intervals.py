@@ -1,11 +1,14 @@
 """Intervals and tests for a rate, for a difference of rates, for a ratio of rates and for a difference of means."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+MOST_ROWS = 10**9
 
 
 class Interval(NamedTuple):
@@ -29,13 +32,16 @@ def _counted(k: int, n: int) -> None:
 def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of k / n (1927), without continuity correction."""
     _counted(k, n)
+    return _wilson(k / n, n, confidence)
+
+
+def _wilson(p: float, n: int, confidence: float) -> Interval:
     z = _z(confidence)
-    p = k / n
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low = 0.0 if k == 0 else (centre - half) / scale
-    high = 1.0 if k == n else (centre + half) / scale
+    low = 0.0 if p == 0 else (centre - half) / scale
+    high = 1.0 if p == 1 else (centre + half) / scale
     return Interval(low, high)
 
 
@@ -56,6 +62,8 @@ def upper_bound_of_none(n: int, confidence: float = 0.95) -> float:
 
 def newcombe(k1: int, n1: int, k2: int, n2: int, confidence: float = 0.95) -> Interval:
     """Newcombe's hybrid score interval of k1/n1 - k2/n2 (1998, method 10)."""
+    _counted(k1, n1)
+    _counted(k2, n2)
     p1, p2 = k1 / n1, k2 / n2
     l1, u1 = wilson(k1, n1, confidence)
     l2, u2 = wilson(k2, n2, confidence)
@@ -80,22 +88,31 @@ def exceeds_p(k1: int, n1: int, k2: int, n2: int, tolerance: float = 0.0) -> flo
     """p of the hypothesis |p1 - p2| <= tolerance, from Farrington & Manning's score statistic (1990).
 
     The chance, at the edge of the hypothesis, of a statistic as far out on either side; at tolerance 0 the
-    two-sided score test of equality.
+    two-sided score test of equality. For large groups: see `exact.exact_exceeds_p`.
     """
     _counted(k1, n1)
     _counted(k2, n2)
     if k1 / n1 < k2 / n2:
         k1, n1, k2, n2 = k2, n2, k1, n1
     gap = k1 / n1 - k2 / n2
-    se = _restricted_error(k1, n1, k2, n2, tolerance)
+    se = float(_restricted_error(k1 / n1, n1, k2 / n2, n2, tolerance))
     if se == 0:
         return 1.0 if gap <= tolerance else 0.0
     return float(min(1.0, stats.norm.sf((gap - tolerance) / se) + stats.norm.sf((gap + tolerance) / se)))
 
 
-def _restricted_error(k1: int, n1: int, k2: int, n2: int, delta: float) -> float:
+def score_statistic(k1: Any, n1: int, k2: Any, n2: int, tolerance: float) -> npt.NDArray[np.float64]:
+    """(p1 - p2 - tolerance) over its restricted standard error, for arrays of counts that broadcast."""
+    p1, p2 = np.asarray(k1) / n1, np.asarray(k2) / n2
+    se = _restricted_error(p1, n1, p2, n2, tolerance)
+    over = p1 - p2 - tolerance
+    flat = np.where(over > 0, np.inf, np.where(over < 0, -np.inf, 0.0))
+    statistic: npt.NDArray[np.float64] = np.where(se > 0, over / np.where(se > 0, se, 1.0), flat)
+    return statistic
+
+
+def _restricted_error(p1: Any, n1: int, p2: Any, n2: int, delta: float) -> npt.NDArray[np.float64]:
     """Standard error of p1 - p2 at the maximum likelihood estimate under p1 - p2 = delta (their appendix)."""
-    p1, p2 = k1 / n1, k2 / n2
     theta = n2 / n1
     a = 1 + theta
     b = -(1 + theta + p1 + theta * p2 + delta * (theta + 2))
@@ -103,11 +120,15 @@ def _restricted_error(k1: int, n1: int, k2: int, n2: int, delta: float) -> float
     d = -p1 * delta * (1 + delta)
     v = b**3 / (27 * a**3) - b * c / (6 * a * a) + d / (2 * a)
     square = b * b / (9 * a * a) - c / (3 * a)
-    u = math.copysign(math.sqrt(max(square, 0.0)), v)
-    w = (math.pi + math.acos(max(-1.0, min(1.0, v / u**3 if u else 0.0)))) / 3
-    q1 = min(1.0, max(delta, 2 * u * math.cos(w) - b / (3 * a)))
-    q2 = min(1.0, max(0.0, q1 - delta))
-    return math.sqrt(q1 * (1 - q1) / n1 + q2 * (1 - q2) / n2)
+    u = np.copysign(np.sqrt(np.maximum(square, 0.0)), v)
+    cosine = np.clip(np.where(u == 0, 0.0, v / np.where(u == 0, 1.0, u**3)), -1.0, 1.0)
+    q1 = 2 * u * np.cos((np.pi + np.arccos(cosine)) / 3) - b / (3 * a)
+    q1 = np.clip(q1, delta, 1.0)
+    q2 = np.clip(q1 - delta, 0.0, 1.0)
+    error: npt.NDArray[np.float64] = np.sqrt(q1 * (1 - q1) / n1 + q2 * (1 - q2) / n2)
+    # At a pooled rate of 0 or 1 the cubic leaves rounding where there is no variance at all.
+    none = (delta == 0) & (((p1 == 0) & (p2 == 0)) | ((p1 == 1) & (p2 == 1)))
+    return np.where(none, 0.0, error)
 
 
 class Means(NamedTuple):
@@ -137,7 +158,8 @@ def welch(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> Me
         raise ValueError("two rows in each group are needed for a standard error")
     v1, v2 = first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)
     total = v1 + v2
-    df = total**2 / (v1**2 / (len(first) - 1) + v2**2 / (len(second) - 1)) if total > 0 else float(len(first))
+    part = v1 / total if total > 0 else 0.5
+    df = 1 / (part**2 / (len(first) - 1) + (1 - part) ** 2 / (len(second) - 1))
     return Means(float(first.mean() - second.mean()), float(math.sqrt(total)), float(df))
 
 
@@ -179,14 +201,62 @@ def minimum_detectable_effect(
 
 
 def rows_needed(
-    gap: float, variance: float, tolerance: float, have: int, *, alpha: float = 0.05, power: float = 0.8
+    k1: int, n1: int, k2: int, n2: int, tolerance: float, *, alpha: float = 0.05, power: float = 0.8
 ) -> int | None:
-    """More rows per group until a gap of this size is settled on its side of the tolerance.
+    """More rows in each group that would settle the pair with this chance, were the rates those now seen.
 
-    `variance` is the sum of the two groups' variances per row. None where the gap is the tolerance.
+    The smallest number at which Newcombe's interval, widened from the test's quantile by that of the power, has
+    left the tolerance on the side where the gap is. `alpha` is the level that the test would have to reach, after
+    any adjustment. None where the gap is so near the tolerance that a billion rows would not do.
     """
-    distance = abs(abs(gap) - tolerance)
-    if distance == 0:
-        return None
+    p1, p2 = k1 / n1, k2 / n2
+    confidence = 2 * float(stats.norm.cdf(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))) - 1
+
+    def settled(more: int) -> bool:
+        # Rates as they are now, in groups that are larger: counts need not be whole for Wilson's formula.
+        l1, u1 = _wilson(p1, n1 + more, confidence)
+        l2, u2 = _wilson(p2, n2 + more, confidence)
+        d = p1 - p2
+        return _has_left(
+            Interval(d - math.hypot(p1 - l1, u2 - p2), d + math.hypot(u1 - p1, p2 - l2)), d, tolerance
+        )
+
+    return _fewest(settled)
+
+
+def mean_rows_needed(
+    gap: float,
+    variances: tuple[float, float],
+    sizes: tuple[int, int],
+    tolerance: float,
+    *,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:
+    """More rows in each group that would settle a difference of means; as `rows_needed`."""
     z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
-    return max(1, math.ceil((z / distance) ** 2 * variance) - have)
+
+    def settled(more: int) -> bool:
+        half = z * math.sqrt(sum(v / (n + more) for v, n in zip(variances, sizes, strict=True)))
+        return _has_left(Interval(gap - half, gap + half), gap, tolerance)
+
+    return _fewest(settled)
+
+
+def _has_left(interval: Interval, gap: float, tolerance: float) -> bool:
+    if abs(gap) <= tolerance:
+        return max(abs(interval.low), abs(interval.high)) <= tolerance
+    return (interval.low if gap > 0 else -interval.high) > tolerance
+
+
+def _fewest(settled: Callable[[int], bool]) -> int | None:
+    high = 1
+    while not settled(high):
+        high *= 2
+        if high > MOST_ROWS:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if settled(middle) else (middle, high)
+    return high

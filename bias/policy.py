@@ -28,6 +28,12 @@ class GroupRule(BaseModel):
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @model_validator(mode="after")
+    def _compared(self) -> "GroupRule":
+        if self.reference in self.exclude:
+            raise ValueError(f"{self.reference!r} is both reference and excluded")
+        return self
+
     @field_validator("exclude")
     @classmethod
     def _reasons(cls, value: dict[str, str]) -> dict[str, str]:

@@ -29,13 +29,13 @@ def save(
     labels: Sequence[str],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the model's folder: whole or not at all. A folder that is there is replaced.
+    """Write the model's folder: whole or not at all. A model's folder that is there is replaced.
 
     Raises:
-        ModelError: the number of labels is not the model's.
-        OutputError: the folder cannot be written.
+        ModelError: the number of labels is not the model's, or `extra` holds what JSON cannot.
+        OutputError: the folder cannot be written, or is there and holds something other than a model.
     """
-    target = Path(folder)
+    target = Path(folder).absolute()
     if len(labels) != model.architecture.outputs:
         raise ModelError(f"{len(labels)} labels were named for {model.architecture.outputs} outputs.")
     settings = {
@@ -46,23 +46,46 @@ def save(
         "labels": list(labels),
         "extra": dict(extra or {}),
     }
+    try:
+        text = json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{SETTINGS} cannot hold `extra`: {error}. Texts, finite numbers, lists and objects are expected."
+        ) from error
     temporary: Path | None = None
     try:
+        if target.is_dir() and any(target.iterdir()) and not (target / SETTINGS).is_file():
+            raise OutputError(
+                f"{target} holds something other than a saved model, and would be replaced. Name another folder."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         os.chmod(temporary, 0o755)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / WEIGHTS)
-        text = json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         (temporary / SETTINGS).write_text(text + "\n", encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        _put(temporary, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(made: Path, target: Path) -> None:
+    """Rename the folder made to the target; one that is there is set aside, and comes back if that fails."""
+    if not target.is_dir():
+        made.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-before-", dir=target.parent))
+    target.rename(aside / "before")
+    try:
+        made.rename(target)
+    except OSError:
+        (aside / "before").rename(target)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:
@@ -86,6 +109,10 @@ def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:
         preprocessor = from_state(settings["preprocessing"])
         dtype = getattr(torch, settings["dtype"])
         labels, extra = settings["labels"], settings["extra"]
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"{settings['dtype']!r} is no dtype")
+        if len(labels) != architecture.outputs:
+            raise ValueError(f"{len(labels)} labels for {architecture.outputs} outputs")
     except (
         UnicodeDecodeError,
         json.JSONDecodeError,
@@ -97,7 +124,11 @@ def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:
         raise ModelError(f"{path / SETTINGS} cannot be read: {type(error).__name__} {error}.") from error
     model = Classifier(architecture).to(dtype)
     try:
-        model.load_state_dict(load_file(path / WEIGHTS))
+        weights = load_file(path / WEIGHTS)
+        model.load_state_dict(weights)
+        for name, tensor in weights.items():
+            if tensor.dtype != dtype:  # loading would round them without a word
+                raise RuntimeError(f"{name} is {tensor.dtype}, its settings say {dtype}")
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(
             f"{path / WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}"

@@ -115,7 +115,7 @@ def _integrate(subject: Subject, rows: Rows, nodes: int, batch_size: int) -> tup
     def target(points: Tensor, *tensors: Tensor) -> Tensor:
         return subject.select(subject.forward(dict(zip(keys, tensors, strict=True)), points))
 
-    method = IntegratedGradients(target)  # type: ignore[no-untyped-call]
+    method = IntegratedGradients(target)
     parts: Tensor = method.attribute(
         embedded,
         baselines=baseline,

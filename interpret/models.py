@@ -232,12 +232,18 @@ def ours(
             arrays = preprocessor.transform(preprocessor.reference())
             one = model.embed({key: torch.from_numpy(value).to(where) for key, value in arrays.items()})
             n = len(next(iter(batch.values())))
-            return one.expand(n, *one.shape[1:])
+            row: Tensor = one.expand(n, *one.shape[1:])
+            return row
         neutral = preprocessor.neutral({key: value.cpu().numpy() for key, value in batch.items()})
-        return model.embed({key: torch.from_numpy(value).to(where) for key, value in neutral.items()})
+        masked: Tensor = model.embed(
+            {key: torch.from_numpy(value).to(where) for key, value in neutral.items()}
+        )
+        return masked
 
     def forward(batch: Batch, embedded: Tensor | None) -> Tensor:
-        return model.forward_embedded(model.embed(batch) if embedded is None else embedded, model.mask(batch))
+        start = model.embed(batch) if embedded is None else embedded
+        logits: Tensor = model.forward_embedded(start, model.mask(batch))
+        return logits
 
     words = {
         "table": "the training distribution's reference row (medians and most frequent values)",

@@ -1,6 +1,8 @@
 """From a user's columns to tensors' arrays, learned from training rows and saved as plain JSON."""
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,30 +26,50 @@ def _column(columns: Columns, name: str) -> Any:
     return columns[name]
 
 
+def _missing(value: Any) -> bool:
+    """None, NaN, pandas' NA and NaT, and a text of nothing but blanks."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
+
+
 def _numbers(name: str, values: Any) -> np.ndarray:
-    try:
-        numbers = np.array(
-            [math.nan if v is None else v for v in np.asarray(values).tolist()], dtype=np.float64
-        )
-    except (TypeError, ValueError) as error:
+    numbers, strange = [], []
+    for value in np.asarray(values).tolist():
+        try:
+            numbers.append(math.nan if _missing(value) else float(value))
+        except (TypeError, ValueError):
+            strange.append(value)
+    if strange:
         raise DataError(
-            f"column {name!r} should hold numbers: {error}. Missing values are empty or NaN."
-        ) from error
-    infinite = np.flatnonzero(np.isinf(numbers))
+            f"column {name!r} should hold numbers; {len(strange)} values are none, first ones: {first(strange)}. "
+            "Missing values are empty or NaN; words belong into a categorical feature."
+        )
+    return _finite(name, np.array(numbers, dtype=np.float64))
+
+
+def _finite(name: str, numbers: np.ndarray) -> np.ndarray:
+    infinite = np.flatnonzero(np.isinf(numbers).any(axis=tuple(range(1, numbers.ndim))))
     if infinite.size:
         raise DataError(f"column {name!r} holds infinite values; first row positions: {first(infinite)}.")
     return numbers
 
 
+def _spread(values: np.ndarray) -> float:
+    """The standard deviation; 1 where it is nothing but rounding, so that a constant is not blown up."""
+    spread = float(np.nanstd(values))
+    return spread if spread > 1e-12 * float(np.nanmax(np.abs(values))) else 1.0
+
+
 def category(value: Any) -> str | None:
     """A category's name: 1, 1.0 and "1" are one category; missing and empty are None."""
-    if value is None or value != value:
+    if _missing(value):
         return None
     if isinstance(value, (bool, np.bool_)):
         return str(int(value))
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
-    return str(value).strip() or None
+    return str(value).strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +102,15 @@ class TablePreprocessor:
         """Learn from training columns.
 
         Raises:
-            DataError: a column is missing, a number is none, or a numeric column has no value at all.
+            DataError: there is no feature, one is named twice, a column is missing, a number is none, or a
+                numeric column has no value at all.
         """
+        names = [*numeric, *categorical]
+        if not names:
+            raise DataError("no feature was named; at least one numeric or categorical column is expected.")
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise DataError(f"{first(twice)} is named more than once among the features; once is expected.")
         strange = [name for name in logarithms if name not in numeric]
         if strange:
             raise DataError(
@@ -94,14 +123,15 @@ class TablePreprocessor:
                 raise DataError(f"column {name!r} has no value in the training rows; leave it out.")
             values = _logarithm(raw) if name in logarithms else raw
             mean[name] = float(np.nanmean(values))
-            spread[name] = float(np.nanstd(values)) or 1.0
+            spread[name] = _spread(values)
             median[name] = float(np.nanmedian(raw))
         categories, most = {}, {}
         for name in categorical:
             named = [category(value) for value in np.asarray(_column(columns, name), dtype=object).tolist()]
-            counted = {value: named.count(value) for value in sorted({v for v in named if v is not None})}
-            categories[name] = tuple(counted)
-            most[name] = max(counted, key=lambda value: counted[value]) if counted else None
+            counted = Counter(value for value in named if value is not None)
+            categories[name] = tuple(sorted(counted))
+            # Of equally frequent categories the first in alphabetical order, whatever the order of the rows.
+            most[name] = max(categories[name], key=lambda value: counted[value], default=None)
         return cls(
             numeric=tuple(numeric),
             categorical=tuple(categorical),
@@ -124,7 +154,19 @@ class TablePreprocessor:
         return self.feature_names
 
     def transform(self, columns: Columns) -> Arrays:
-        """`numeric` (example, feature) float32, NaN where missing, and `categorical` (example, feature) int64."""
+        """`numeric` (example, feature) float32, NaN where missing, and `categorical` (example, feature) int64.
+
+        Raises:
+            DataError: a column is missing, columns differ in length, or a number is none or infinite.
+        """
+        lengths = {name: len(_column(columns, name)) for name in self.feature_names}
+        n = lengths[self.feature_names[0]]
+        if len(set(lengths.values())) > 1:
+            odd = next(name for name in lengths if lengths[name] != n)
+            raise DataError(
+                f"column {self.feature_names[0]!r} has {n} rows and column {odd!r} {lengths[odd]}; "
+                "the same is expected."
+            )
         numbers, codes = [], []
         for name in self.numeric:
             raw = _numbers(name, _column(columns, name))
@@ -134,7 +176,6 @@ class TablePreprocessor:
             known = {value: i + 2 for i, value in enumerate(self.categories[name])}
             named = (category(value) for value in np.asarray(_column(columns, name), dtype=object).tolist())
             codes.append([MISSING if value is None else known.get(value, OTHER) for value in named])
-        n = len(_column(columns, self.feature_names[0]))
         return {
             "numeric": np.array(numbers, dtype=np.float32).T.reshape(n, len(self.numeric)).copy(),
             "categorical": np.array(codes, dtype=np.int64).T.reshape(n, len(self.categorical)).copy(),
@@ -199,7 +240,7 @@ class TextPreprocessor:
         """Learn the vocabulary of the column `text`."""
         counted: dict[str, int] = {}
         for text in np.asarray(_column(columns, "text"), dtype=object).tolist():
-            for word in split(str(text)):
+            for word in split(text):
                 counted[word] = counted.get(word, 0) + 1
         ordered = sorted(counted, key=lambda word: (-counted[word], word))[:most]
         return cls(words=tuple(ordered), longest=longest)
@@ -210,15 +251,15 @@ class TextPreprocessor:
         return ("text",)
 
     def token_names(self, columns: Columns) -> list[list[str]]:
-        """The words of each text, cut to the longest the model takes; an empty text is one unknown word."""
+        """The words of each text, cut to the longest the model takes; an empty or missing text is one [UNK]."""
         texts = np.asarray(_column(columns, "text"), dtype=object).tolist()
-        return [split(str(text))[: self.longest] or ["[UNK]"] for text in texts]
+        return [split(text)[: self.longest] or ["[UNK]"] for text in texts]
 
     def transform(self, columns: Columns) -> Arrays:
         """`tokens` (example, token) int64, padded with 0."""
         known = {word: i + 3 for i, word in enumerate(self.words)}
         lists = self.token_names(columns)
-        tokens = np.full((len(lists), max(map(len, lists))), PAD, dtype=np.int64)
+        tokens = np.full((len(lists), max(map(len, lists), default=1)), PAD, dtype=np.int64)
         for i, words in enumerate(lists):
             tokens[i, : len(words)] = [known.get(word, UNKNOWN_WORD) for word in words]
         return {"tokens": tokens}
@@ -242,16 +283,29 @@ class TextPreprocessor:
         return cls(words=tuple(state["words"]), longest=int(state["longest"]))
 
 
-def split(text: str) -> list[str]:
-    """Lower-cased words and punctuation marks."""
-    import re
+def split(text: Any) -> list[str]:
+    """Lower-cased words and punctuation marks; none of a missing text (None, NaN)."""
+    return [] if _missing(text) else re.findall(r"\w+|[^\w\s]", str(text).lower())
 
-    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+def _series(columns: Columns) -> np.ndarray:
+    values = _column(columns, "series")
+    try:
+        return _finite("series", np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"column 'series' should hold numbers, (example, time, channel): {error}. Series of different "
+            "lengths are padded with NaN at the end."
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesPreprocessor:
-    """Sensor series, each channel standardised by the training rows."""
+    """Sensor series, each channel standardised by the training rows.
+
+    A patch is `patch` time steps, the next one begins `stride` steps later; steps after the last whole patch
+    are not seen by the model.
+    """
 
     channels: tuple[str, ...]
     patch: int
@@ -265,21 +319,29 @@ class SeriesPreprocessor:
     def fit(
         cls, columns: Columns, *, channels: Sequence[str], patch: int = 8, stride: int = 8
     ) -> "SeriesPreprocessor":
-        """Learn from the column `series`, (example, time, channel)."""
-        series = np.asarray(_column(columns, "series"), dtype=np.float64)
+        """Learn from the column `series`, (example, time, channel).
+
+        Raises:
+            DataError: the column is missing, has another shape, infinite values, or a channel without any value.
+        """
+        if patch < 1 or stride < 1:
+            raise DataError(f"patch is {patch} and stride {stride}; 1 or more time steps are expected.")
+        series = _series(columns)
         if series.ndim != 3 or series.shape[2] != len(channels) or series.shape[1] < patch:
             raise DataError(
                 f"series of shape {series.shape} were given; (example, time, {len(channels)}) with at least "
                 f"{patch} time steps is expected."
             )
-        spread = np.nanstd(series, axis=(0, 1))
+        empty = [name for i, name in enumerate(channels) if np.isnan(series[:, :, i]).all()]
+        if empty:
+            raise DataError(f"channels {first(empty)} have no value in the training rows; leave them out.")
         return cls(
             channels=tuple(channels),
             patch=patch,
             stride=stride,
             longest=(series.shape[1] - patch) // stride + 1,
             mean=tuple(np.nanmean(series, axis=(0, 1)).tolist()),
-            spread=tuple(np.where(spread > 0, spread, 1.0).tolist()),
+            spread=tuple(_spread(series[:, :, i]) for i in range(len(channels))),
         )
 
     @property
@@ -294,11 +356,21 @@ class SeriesPreprocessor:
         return [[f"t{start}-{start + self.patch - 1}" for start in starts]] * len(series)
 
     def transform(self, columns: Columns) -> Arrays:
-        """`series` (example, time, channel) float32, NaN where missing."""
-        series = np.asarray(_column(columns, "series"), dtype=np.float64)
-        if series.ndim != 3 or series.shape[2] != len(self.channels):
+        """`series` (example, time, channel) float32, NaN where missing.
+
+        Raises:
+            DataError: the column is missing, has another shape, infinite values, or too few or too many time steps.
+        """
+        series = _series(columns)
+        most = (self.longest - 1) * self.stride + self.patch + self.stride - 1
+        if (
+            series.ndim != 3
+            or series.shape[2] != len(self.channels)
+            or not self.patch <= series.shape[1] <= most
+        ):
             raise DataError(
-                f"series of shape {series.shape}; (example, time, {len(self.channels)}) is expected."
+                f"series of shape {series.shape} were given; (example, time, {len(self.channels)}) with "
+                f"{self.patch} to {most} time steps is expected, as in training."
             )
         return {"series": ((series - self.mean) / self.spread).astype(np.float32)}
 
@@ -357,7 +429,7 @@ def from_state(state: Mapping[str, Any]) -> Preprocessor:
     """
     try:
         return KINDS[state["kind"]].from_state(state)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"the saved preprocessing cannot be read: {type(error).__name__} {error}."
         ) from error

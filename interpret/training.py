@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, UsageError
 
 Inputs = Mapping[str, Tensor]
 Split = tuple[Inputs, Tensor]
@@ -46,7 +46,8 @@ def train(
 
     Integer labels are classes (cross-entropy); floating-point labels a regression (mean squared error). The
     learning rate rises linearly over `warm_up` steps and then falls as 1 / sqrt(step) (Vaswani et al. 2017,
-    eq. 3, without its width factor). One seed, same weights, on one kind of device and number of threads.
+    eq. 3, without its width factor). Sets the seed of torch. One seed, same weights, on one
+    kind of device and number of threads.
 
     Args:
         model: is trained in place, and left in evaluation mode on `device`.
@@ -57,16 +58,19 @@ def train(
         class_weights: weight of each class in the loss.
 
     Raises:
+        UsageError: `epochs` or `batch_size` is less than 1.
         DataError: no rows, or inputs and labels of different length.
-        ModelError: the loss is not finite.
+        ModelError: the loss is not finite; the weights are then those of the best epoch before.
     """
     n = len(labels)
+    if epochs < 1 or batch_size < 1:
+        raise UsageError(f"epochs is {epochs} and batch_size {batch_size}; 1 or more is expected.")
     if n == 0 or len(validation[1]) == 0:
         raise DataError("training and validation need at least one row each.")
-    if any(len(tensor) != n for tensor in inputs.values()):
-        raise DataError(
-            f"inputs have {[len(t) for t in inputs.values()]} rows and labels {n}; the same is expected."
-        )
+    for part, (tensors, wanted) in {"training": (inputs, labels), "validation": validation}.items():
+        rows = {name: len(tensor) for name, tensor in tensors.items()}
+        if any(length != len(wanted) for length in rows.values()):
+            raise DataError(f"{part} inputs have {rows} rows and labels {len(wanted)}; the same is expected.")
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model.to(device)
@@ -83,7 +87,7 @@ def train(
         for epoch in bar:
             model.train()
             total = 0.0
-            for index in torch.randperm(n, generator=generator).split(batch_size):
+            for index in torch.split(torch.randperm(n, generator=generator), batch_size):
                 batch = {name: tensor[index].to(device) for name, tensor in inputs.items()}
                 loss = loss_of(model(batch), labels[index].to(device))
                 optimizer.zero_grad()
@@ -97,8 +101,10 @@ def train(
                 evaluate(model, *validation, loss_of=loss_of, batch_size=batch_size, device=device)
             )
             if not math.isfinite(training[-1]) or not math.isfinite(validating[-1]):
+                model.load_state_dict(kept)
                 raise ModelError(
-                    f"the loss is {training[-1]} after epoch {epoch + 1}. Likely causes: (a) a learning rate of "
+                    f"the loss is {training[-1]} in training and {validating[-1]} in validation after epoch "
+                    f"{epoch + 1}; finite numbers are expected. Likely causes: (a) a learning rate of "
                     f"{learning_rate} is too high, (b) inputs that are not finite."
                 )
             bar.set_postfix(training=f"{training[-1]:.3f}", validation=f"{validating[-1]:.3f}")
@@ -130,7 +136,7 @@ def evaluate(
     """The mean loss over the rows, in evaluation mode."""
     model.eval()
     total = 0.0
-    for index in torch.arange(len(labels)).split(batch_size):
+    for index in torch.split(torch.arange(len(labels)), batch_size):
         batch = {name: tensor[index].to(device) for name, tensor in inputs.items()}
         total += float(loss_of(model(batch), labels[index].to(device))) * len(index)
     return total / len(labels)

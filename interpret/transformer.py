@@ -1,4 +1,4 @@
-"""The Transformer of Vaswani et al. 2017, "Attention Is All You Need", to be read by people who want to understand it.
+"""The Transformer of Vaswani et al. 2017, "Attention Is All You Need", written to be read.
 
 Section and equation numbers are that paper's. Shapes are (example, token, width) throughout. A mask is True where
 a token is real. Attention is computed by torch's fused call, once per attention module, on queries, keys and
@@ -11,7 +11,7 @@ positions may be learned; attention may be limited to a local window; GELU is of
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class Architecture:
     dropout: float = 0.1
     norm: Norm = "pre"
     activation: Literal["relu", "gelu"] = "gelu"
-    positions: Positions = "none"  # of text and series; a table's features have names, not places
+    positions: Positions = "sinusoidal"  # of text and series; a table's features have names, not places
     window: int | None = None  # attend only to tokens at most this far away
     outputs: int = 2  # labels, or 1 for regression
     numeric: int = 0  # table: numeric features
@@ -46,6 +46,19 @@ class Architecture:
     stride: int = 8  # series: time steps from one patch to the next
 
     def __post_init__(self) -> None:
+        # Read from a file, a misspelt word would otherwise silently mean the other choice.
+        choices = {
+            "kind": ("table", "text", "series"),
+            "norm": get_args(Norm),
+            "activation": ("relu", "gelu"),
+            "positions": get_args(Positions),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        for name in ("width", "layers", "heads", "feed_forward", "outputs", "longest", "patch", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
         if self.window is not None and self.window < 0:
@@ -84,7 +97,7 @@ class MultiHeadAttention(nn.Module):
         return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call,no-any-return]
 
     def _allowed(
         self, queries: int, keys: int, mask: Tensor | None, causal: bool, device: torch.device
@@ -148,7 +161,7 @@ class EncoderLayer(nn.Module):
         """(example, token, width) -> the same shape."""
         if self.norm_first:
             x = x + self.dropout(self.attention(self.norm_1(x), mask=mask, causal=causal))
-            return x + self.dropout(self.feed_forward(self.norm_2(x)))
+            return x + self.dropout(self.feed_forward(self.norm_2(x)))  # type: ignore[no-any-return]
         x = self.norm_1(x + self.dropout(self.attention(x, mask=mask, causal=causal)))
         return self.norm_2(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
 
@@ -182,7 +195,7 @@ class DecoderLayer(nn.Module):
         if self.norm_first:
             x = x + self.dropout(self.attention(self.norm_1(x), mask=mask, causal=True))
             x = x + self.dropout(self.cross(self.norm_2(x), memory, mask=memory_mask))
-            return x + self.dropout(self.feed_forward(self.norm_3(x)))
+            return x + self.dropout(self.feed_forward(self.norm_3(x)))  # type: ignore[no-any-return]
         x = self.norm_1(x + self.dropout(self.attention(x, mask=mask, causal=True)))
         x = self.norm_2(x + self.dropout(self.cross(x, memory, mask=memory_mask)))
         return self.norm_3(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
@@ -404,12 +417,17 @@ class EncoderDecoder(nn.Module):
     def generate(
         self, source: Int[Tensor, "example source"], *, start: int, end: int, longest: int
     ) -> Int[Tensor, "example token"]:
-        """Greedy generation: the likeliest token each time, until every example has ended. Padding follows `end`."""
+        """Greedy generation: the likeliest token each time, until every example has ended. (example, token)
+
+        Padding follows `end` and is never chosen before it. At most `longest` tokens, `start` not returned. Call
+        `eval()` first: in training mode dropout makes the choice random.
+        """
         memory = self.encode(source)
         target = torch.full((len(source), 1), start, dtype=torch.long, device=source.device)
         ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
         for _ in range(longest):
-            token = self._decode(target, memory, source != 0)[:, -1].argmax(dim=-1)
+            logits = self._decode(target, memory, source != 0)[:, -1]
+            token = logits[:, 1:].argmax(dim=-1) + 1  # token 0 is padding: it would be masked, not read
             token = torch.where(ended, torch.zeros_like(token), token)
             target = torch.cat([target, token[:, None]], dim=1)
             ended = ended | (token == end)

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Audit, Cell, Finding
-from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet
-from .wording import gap_sentence, interval, number, opening, signed, spoken
+from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet, shorten
+from .wording import IN_SENTENCE, gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
 MOST_ROWS = 40
@@ -131,7 +131,10 @@ def describe_rates(audit: Audit, metric: str) -> str:
     if not cells:
         return f"{opening(spoken(metric))} per group: no group has enough rows for an estimate."
     ends = [min(cells, key=lambda c: c.estimate or 0.0), max(cells, key=lambda c: c.estimate or 0.0)]
-    said = [f"{c.group} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})" for c in ends]
+    said = [
+        f"{shorten(c.group, IN_SENTENCE)} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})"
+        for c in ends
+    ]
     return f"{opening(spoken(metric))} per group, from {said[0]} to {said[1]}."
 
 
@@ -170,7 +173,7 @@ def _rows(axes: Axes, lines: Sequence[int | str], names: Sequence[str]) -> None:
     )
     for text, line in zip(axes.get_yticklabels(), lines, strict=True):
         text.set_color(MUTED if isinstance(line, str) else INK)
-        text.set_style("italic" if isinstance(line, str) else "normal")
+        text.set_fontstyle("italic" if isinstance(line, str) else "normal")
 
 
 def _aside(axes: Axes, y: float, text: str, *, quiet: bool = False) -> None:

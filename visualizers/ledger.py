@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Ledger
-from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet
-from .wording import interval, number, signed
+from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet, shorten
+from .wording import IN_SENTENCE, interval, number, signed
 
 
 def other(ledger: Ledger, top: int) -> tuple[int, float]:
@@ -79,13 +79,14 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
 
 def describe(ledger: Ledger, top: int = 3) -> str:
     """One sentence: the gap with its interval, and the shares it is associated with most."""
+    names = [shorten(name, IN_SENTENCE) for name in (ledger.group, ledger.reference, ledger.attribute)]
     gap = (
-        f"{ledger.group} minus {ledger.reference} ({ledger.attribute}): the mean score differs by "
+        f"{names[0]} minus {names[1]} ({names[2]}): the mean score differs by "
         f"{signed(ledger.gap)} {interval(ledger.gap_low, ledger.gap_high, sign=True)} {ledger.unit}, "
         f"n = {number(ledger.n_group)} and {number(ledger.n_reference)}"
     )
     said = [
-        f"{s.unit} {signed(s.estimate)} {interval(s.simultaneous_low, s.simultaneous_high, sign=True)}"
+        f"{shorten(s.unit, IN_SENTENCE)} {signed(s.estimate)} {interval(s.simultaneous_low, s.simultaneous_high, sign=True)}"
         for s in ledger.ranked[:top]
     ]
     return f"{gap}." + (f" Largest shares: {', '.join(said)}." if said else "")

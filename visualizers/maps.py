@@ -3,12 +3,17 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from ..records import Floats, View
-from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, drawing, label, sheet
-from .wording import number, signed
+from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, drawing, label, sheet, shorten
+from .wording import IN_SENTENCE, number, signed
 
 MOST_LABELS = 40
+# Left, bottom, width and height of a map drawn alone, and of its scale. Measured once here: finding them anew
+# for each of a page's many maps would take half its time.
+ALONE = (0.25, 0.355, 0.73, 0.585)
+ALONE_SCALE = (0.36, 0.1, 0.51, 0.016)
 
 
 def map_pair(view: View, layer: int, head: int) -> Figure:
@@ -25,16 +30,16 @@ def map_pair(view: View, layer: int, head: int) -> Figure:
 def attention_map(view: View, layer: int, head: int) -> Figure:
     """A of one head alone: rows are queries and sum to one."""
     with drawing():
-        figure = sheet(4.4, 4.5)
-        _attention(figure.add_subplot(), view, layer, head)
+        figure = sheet(4.4, 4.6, None)
+        _attention(figure.add_axes(ALONE), view, layer, head, figure.add_axes(ALONE_SCALE))
     return figure
 
 
 def contribution_map(view: View, layer: int, head: int) -> Figure:
     """A x dA of one head alone, signed, in logits."""
     with drawing():
-        figure = sheet(4.4, 4.5)
-        _contribution(figure.add_subplot(), view, layer, head)
+        figure = sheet(4.4, 4.6, None)
+        _contribution(figure.add_axes(ALONE), view, layer, head, figure.add_axes(ALONE_SCALE))
     return figure
 
 
@@ -46,36 +51,46 @@ def describe(view: View, layer: int, head: int) -> str:
     if not len(view.labels):
         return f"Layer {layer}, head {head}: no tokens."
     most, matters = int(np.argmax(attended)), int(np.argmax(np.abs(moved)))
+    seen, used = (shorten(view.labels[i], IN_SENTENCE) for i in (most, matters))
     return (
-        f"Layer {layer}, head {head}: attends most to {view.labels[most]} ({number(float(attended[most]))} of the "
-        f"attention, mean over queries); what matters most is {view.labels[matters]} "
-        f"({signed(float(moved[matters]))} logit); the head's first-order effect is {effect} logit."
+        f"Layer {layer}, head {head}: attends most to {seen} ({number(float(attended[most]))} of the attention, mean "
+        f"over queries); what matters most is {used} ({signed(float(moved[matters]))} logit); the head's first-order "
+        f"effect is {effect} logit."
     )
 
 
-def _attention(axes: Axes, view: View, layer: int, head: int) -> None:
+def _attention(axes: Axes, view: View, layer: int, head: int, below: Axes | None = None) -> None:
     values = view.attention[layer, head]
     top = float(values.max(initial=0.0)) or 1.0
     image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels)
     axes.set_title("attends to")
-    _scale(axes, image, f"A, rows sum to 1; darkest {number(top)}", [0, top])
+    _scale(axes, image, f"A, rows sum to 1; darkest {number(top)}", [0.0, top], below)
 
 
-def _contribution(axes: Axes, view: View, layer: int, head: int, *, named: bool = True) -> None:
+def _contribution(
+    axes: Axes, view: View, layer: int, head: int, below: Axes | None = None, *, named: bool = True
+) -> None:
     values = view.contribution[layer, head]
     top = float(np.abs(values).max(initial=0.0)) or 1.0
     image = axes.imshow(values, cmap=DIVERGING, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels, named=named)
     axes.set_title("matters")
-    _scale(axes, image, "A × dA, logit", [-top, 0, top])
+    _scale(axes, image, "A × dA, logit", [-top, 0.0, top], below)
 
 
-def _scale(axes: Axes, image: object, name: str, ticks: list[float]) -> None:
-    bar = axes.get_figure().colorbar(image, ax=axes, location="bottom", shrink=0.7, aspect=28, pad=0.02)  # type: ignore[union-attr, arg-type]
+def _scale(axes: Axes, image: AxesImage, name: str, ticks: list[float], below: Axes | None) -> None:
+    """The colour scale: in its own axes where they are given, else in room taken from the map's."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    if below is not None:
+        bar = figure.colorbar(image, cax=below, orientation="horizontal")
+    else:
+        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7, aspect=28, pad=0.02)
     bar.set_ticks(ticks, labels=[number(value) for value in ticks])
     bar.set_label(name, fontsize=8)
-    bar.outline.set_edgecolor(RULE)  # type: ignore[operator]
+    bar.outline.set_edgecolor(RULE)
 
 
 def _dress(axes: Axes, labels: tuple[str, ...], *, named: bool = True) -> None:

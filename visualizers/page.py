@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 
 from ..records import Audit, Cell, Finding, Review, plain
 from . import gaps, heads, ledger, maps, tokens
-from .palette import MARKS, encoded
+from .palette import MARKS, encoded, shorten
 from .wording import gap_sentence, interval, number, opening, p_value, signed, spoken
 
 Row = TypeVar("Row", Cell, Finding)
 MOST_METRICS = 4  # drawn; the tables hold all
 MOST_LEDGERS = 6
-MOST_MAPS = 32  # heads drawn for the picker, over all views
+MOST_MAPS = 24  # heads drawn for the picker, over all views
 FIGURE_DPI = 150
 MAP_DPI = 110
 COLOURS = 128
@@ -67,7 +67,14 @@ def render(review: Review) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, signed=signed, p=p_value, spoken=spoken, sentence=gap_sentence, opening=opening, by_metric=_by_metric
+        number=number,
+        signed=signed,
+        p=p_value,
+        spoken=spoken,
+        sentence=gap_sentence,
+        opening=opening,
+        shorten=shorten,
+        by_metric=_by_metric,
     )
     environment.globals.update(interval=interval, MARKS=MARKS, other=ledger.other, total=ledger.shares_total)
     shown = [

@@ -5,7 +5,7 @@ import io
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -99,7 +99,7 @@ def label(text: str, limit: int = 28) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Inside, text is drawn as it is (no mathematics between dollar signs), in the fonts above."""
-    style = {
+    style: dict[Any, Any] = {
         "font.family": list(fonts()),
         "font.size": 8.5,
         "text.parse_math": False,
@@ -124,9 +124,9 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def sheet(width: float, height: float) -> Figure:
+def sheet(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of so many inches. It belongs to no window: nothing to show, nothing to close."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
+    figure = Figure(figsize=(width, height), layout=layout, facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 

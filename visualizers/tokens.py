@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, label, sheet
-from .wording import interval, number, signed
+from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, label, sheet, shorten
+from .wording import IN_SENTENCE, interval, number, signed
 
 Interval = tuple[float | None, float | None]
 
@@ -61,7 +61,7 @@ def attribution_bars(
 
 def describe(names: Sequence[str], scores: Sequence[float], unit: str = "logit", top: int = 3) -> str:
     """One sentence: the largest scores with their signs."""
-    said = [f"{names[i]} {signed(scores[i])}" for i in _largest(scores, top)]
+    said = [f"{shorten(names[i], IN_SENTENCE)} {signed(scores[i])}" for i in _largest(scores, top)]
     return f"Largest of {len(scores)}: {', '.join(said)} {unit}." if said else "There are no scores."
 
 

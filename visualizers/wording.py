@@ -3,8 +3,10 @@
 import math
 
 from ..records import Finding
+from .palette import shorten
 
 NONE = "–"
+IN_SENTENCE = 48  # columns that a name may take in a sentence; tables give it whole
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
@@ -50,7 +52,8 @@ def spoken(name: str) -> str:
 
 def gap_sentence(finding: Finding) -> str:
     """One comparison in one sentence, with its interval and its denominators."""
-    pair = f"{spoken(finding.metric)}, {finding.group} minus {finding.reference} ({finding.attribute})"
+    names = [shorten(name, IN_SENTENCE) for name in (finding.group, finding.reference, finding.attribute)]
+    pair = f"{shorten(spoken(finding.metric), IN_SENTENCE)}, {names[0]} minus {names[1]} ({names[2]})"
     if finding.estimate is None:
         return f"{pair}: no estimate, {finding.reason or finding.status}"
     return (

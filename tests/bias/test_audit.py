@@ -66,7 +66,7 @@ def test_verdicts(rates, n, verdict, code):
 def test_a_group_with_nobody_is_shown_and_not_assessed():
     made = audit(evidence((0.5, 0.5), 4000), gate(groups={"group": {"values": ["a", "b", "z"]}}))
     cell = next(c for c in made.cells if c.group == "z" and c.metric == "selection_rate")
-    assert (cell.n, cell.estimate, cell.status) == (0, None, "undefined")
+    assert (cell.n, cell.estimate, cell.status) == (0, None, "insufficient")
     assert made.verdict == "not assessed"
     assert "z" in next(f.reason for f in made.findings if f.verdict == "not assessed")
 
@@ -311,3 +311,36 @@ def test_an_audit_loads_no_torch(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert ran.stderr.strip() == "[]"
+
+
+def test_what_never_varies_is_not_assessed():
+    rows = evidence((0.5, 0.5), 30, measured=np.full(60, 0.1))
+    made = audit(rows, parse_policy({"set_by": "x", "tolerance": {"measured": 0.2}}, where="test"))
+    assert made.verdict == "not assessed"
+    assert "no standard error" in made.verdicts[0]["reason"]
+
+
+def test_rows_needed_are_enough():
+    made = audit(evidence((0.50, 0.52), 200, labels=False), gate())
+    finding = made.findings[0]
+    assert made.verdict == "inconclusive"
+    assert 1000 < finding.n_needed < 20_000
+    assert (
+        audit(evidence((0.50, 0.52), 200 + finding.n_needed, labels=False), gate()).verdict
+        == "within tolerance"
+    )
+    none = audit(evidence((0.0, 0.0), 20, labels=False), gate())
+    assert none.verdict == "inconclusive"
+    assert none.findings[0].n_needed > 20
+
+
+def test_names_that_would_collide_are_refused():
+    for columns, changes, message in (
+        ({"g": ["(all)", "b"] * 5}, {}, "called '\\(all\\)'"),
+        ({"g": ["a & b", "b"] * 5, "s": list("ab") * 5}, {"intersections": [["g", "s"]]}, "joins names"),
+    ):
+        rows = from_columns({**columns, "p": [0, 1] * 5}, prediction="p", groups=list(columns))
+        with pytest.raises(DataError, match=message):
+            audit(rows, gate(**changes))
+    with pytest.raises(PolicyError, match="both reference and excluded"):
+        gate(groups={"g": {"reference": "a", "exclude": {"a": "why"}}})

@@ -1,0 +1,127 @@
+"""The page in Chromium, wide and narrow: no request leaves it, no error, all figures inside, keys choose heads."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinometer.visualizers import page
+from reference.reviews import SCRIPT, sample_review
+
+pytestmark = pytest.mark.browser
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = [(1280, 900), (390, 844)]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page.render(sample_review(hostile=True, rows=300, layers=2, heads=2)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+    if path is None:
+        pytest.skip("no Chromium on PATH")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def heard() -> dict[str, list[str]]:
+    return {"console": [], "errors": [], "requests": [], "dialogs": []}
+
+
+def visit(
+    browser: Any, report: Path, heard: dict[str, list[str]], size: tuple[int, int], **options: Any
+) -> Any:
+    tab = browser.new_page(viewport={"width": size[0], "height": size[1]}, **options)
+
+    def dismiss(dialog: Any) -> None:
+        heard["dialogs"].append(dialog.message)
+        dialog.dismiss()
+
+    tab.on("console", lambda message: heard["console"].append(message.text))
+    tab.on("pageerror", lambda error: heard["errors"].append(str(error)))
+    tab.on("request", lambda request: heard["requests"].append(request.url))
+    tab.on("dialog", dismiss)
+    tab.goto(report.as_uri())
+    return tab
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_quiet_and_fits(
+    browser: Any, report: Path, heard: dict[str, list[str]], size: tuple[int, int], scheme: str
+) -> None:
+    tab = visit(browser, report, heard, size, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    boxes = tab.evaluate(
+        """() => [...document.images].map(i => {
+            const b = i.getBoundingClientRect();
+            return [b.left, b.right, b.width, b.height, i.naturalWidth, i.checkVisibility()];
+        })"""
+    )
+    assert len(boxes) > 10
+    for left, right, width, height, natural, visible in boxes:
+        assert visible and natural > 0 and width > 100 and height > 50
+        assert left >= 0 and right <= size[0]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= size[0]
+    tab.close()
+    assert heard["console"] == [] and heard["errors"] == [] and heard["dialogs"] == []
+    assert [url for url in heard["requests"] if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_hostile_feature_is_text(browser: Any, report: Path, heard: dict[str, list[str]]) -> None:
+    tab = visit(browser, report, heard, SIZES[0])
+    assert SCRIPT in tab.inner_text("main")
+    assert tab.locator("main script").count() == 0
+    tab.close()
+    assert heard["dialogs"] == []
+
+
+def test_heads_are_chosen_by_keyboard(browser: Any, report: Path, heard: dict[str, list[str]]) -> None:
+    tab = visit(browser, report, heard, SIZES[0])
+    box = tab.locator("[data-picker]").first
+    image = box.locator(".stage img").first
+    chosen = box.locator(".picker a[aria-current=true]")
+    box.locator("tbody tr").nth(0).locator("a").nth(0).focus()
+    tab.keyboard.press("Enter")
+    before = image.get_attribute("src")
+    tab.keyboard.press("ArrowRight")
+    assert chosen.count() == 1 and "layer 0, head 1" in str(chosen.get_attribute("aria-label"))
+    after = image.get_attribute("src")
+    assert after != before and after == tab.locator("#map-0-0-1 img").first.get_attribute("src")
+    tab.keyboard.press("ArrowDown")
+    assert "layer 1, head 1" in str(chosen.get_attribute("aria-label"))
+    assert box.locator(".stage figcaption").inner_text().startswith("Layer 1, head 1")
+    for _ in range(5):
+        tab.keyboard.press("ArrowUp")
+    assert "layer 0, head 1" in str(chosen.get_attribute("aria-label"))
+    tab.close()
+    assert heard["errors"] == [] and heard["console"] == []
+
+
+def test_without_a_script_every_head_is_a_link_away(browser: Any, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(report.as_uri())
+    assert tab.locator(".stage img").first.is_visible()
+    tab.locator(".picker a").nth(1).click()
+    assert tab.url.endswith("#map-0-0-1")
+    context.close()
