@@ -124,9 +124,16 @@ def drawing() -> Iterator[None]:
         yield
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, once, whether or not pyplot was ever imported."""
+
+    def _repr_png_(self) -> bytes:
+        return encoded(self, "png", dpi=100)
+
+
 def sheet(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """An empty figure of so many inches. It belongs to no window: nothing to show, nothing to close."""
-    figure = Figure(figsize=(width, height), layout=layout, facecolor=PAPER)
+    figure = Picture(figsize=(width, height), layout=layout, facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 

@@ -283,10 +283,9 @@ def test_the_exact_test_holds_its_size_where_the_score_test_does_not(n, toleranc
     exact = np.array([exact_exceeds_p(i, n, j, n, tolerance) for i, j in tables])
     score = np.array([exceeds_p(i, n, j, n, tolerance) for i, j in tables])
     worst = {"exact": 0.0, "score": 0.0}
-    for rate in np.linspace(tolerance, 1, 37):
-        chance = np.outer(
-            stats.binom.pmf(range(n + 1), n, rate), stats.binom.pmf(range(n + 1), n, rate - tolerance)
-        )
+    for high in np.linspace(tolerance, 1, 37):
+        one, other = (stats.binom.pmf(range(n + 1), n, p) for p in (high, high - tolerance))
+        chance = np.outer(one, other)
         for name, p in (("exact", exact), ("score", score)):
             worst[name] = max(worst[name], float(chance.ravel()[p < 0.05].sum()))
     assert worst["exact"] <= 0.05 + 1e-3
