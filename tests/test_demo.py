@@ -92,6 +92,18 @@ def test_the_model_learned_and_its_ledger_adds_up(made):
     assert "min30" in (out / "report.html").read_text()
 
 
+@pytest.mark.parametrize("group", ["black", "hispan"])
+def test_with_permuted_groups_the_shares_intervals_cover_zero_at_their_rate(made, parts, group):
+    import clinometer as cm
+    from clinometer.bias.ledger import contrast_of, null_coverage
+
+    rows = parts["test"]
+    attribution = cm.attribute(cm.load(made[0] / "model"), rows)
+    pair = contrast_of(rows.ids, rows.groups["race"], "race", group, "white")
+    rate = null_coverage(attribution, pair, permutations=200)
+    assert abs(rate - 0.95) <= 3 * np.sqrt(0.95 * 0.05 / 200)
+
+
 def test_one_seed_gives_the_same_review_but_for_the_time(made, tmp_path):
     out, _ = made
     demo.run(tmp_path / "again", quiet=True)

@@ -8,6 +8,7 @@ from clinometer.errors import DataError, ModelError
 from clinometer.interpret.gradients import attribute, certify, head_effects, trace, view
 from clinometer.interpret.models import score, wrap
 from clinometer.records import Rows
+from reference.integrated import integrated_gradients
 from reference.subjects import applicants, fitted
 
 
@@ -102,19 +103,23 @@ def test_equal_to_captum_with_the_same_baseline(subject, rows):
     few = rows.take(range(4))
     batch = subject.encode(few)
     embedded = subject.embed(batch).detach()
-    method = IntegratedGradients(lambda e: subject.select(subject.forward(batch, e)))
     one_by_one = [
         IntegratedGradients(
             lambda e, i=i: subject.select(subject.forward({k: v[[i] * len(e)] for k, v in batch.items()}, e))
         ).attribute(embedded[[i]], baselines=subject.reference(batch)[[i]].detach(), n_steps=20)
         for i in range(4)
     ]
-    assert method is not None
     np.testing.assert_allclose(
         attribute(subject, few, most_nodes=20).scores,
         torch.cat(one_by_one).sum(dim=2).detach().numpy(),
         atol=1e-5,
     )
+
+
+def test_equal_to_a_slow_twin_that_loops_over_nodes(subject, rows):
+    few = rows.take(range(5))
+    fast = attribute(subject, few, nodes=12, most_nodes=12).scores
+    np.testing.assert_allclose(fast, integrated_gradients(subject, few, 12), atol=1e-5)
 
 
 def test_batch_composition_does_not_matter(subject, rows):
