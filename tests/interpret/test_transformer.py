@@ -246,7 +246,9 @@ def test_a_series_is_cut_into_patches():
         "dropout": 0.0,
         "longest": 8,
     }
-    model = Classifier(Architecture(kind="series", channels=3, patch=4, stride=2, **shape)).eval()
+    model = Classifier(
+        Architecture(kind="series", positions="none", channels=3, patch=4, stride=2, **shape)
+    ).eval()
     series = torch.randn(2, 10, 3)
     assert model.embed({"series": series}).shape == (2, 4, WIDTH)
     first = model.embedding.project(series[0, 2:6].T.flatten())
