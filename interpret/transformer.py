@@ -318,7 +318,8 @@ class TableEmbedding(nn.Module):
         filled = torch.where(absent, torch.zeros_like(numbers), numbers)
         numeric = filled[..., None] * self.weight + self.bias_term
         numeric = torch.where(absent[..., None], self.missing, numeric)
-        categorical = self.values[inputs["categorical"] + self.offsets]
+        # A lookup, not an index: the gradient of an index adds up in whatever order the threads come.
+        categorical = F.embedding(inputs["categorical"] + self.offsets, self.values)
         return torch.cat([numeric, categorical], dim=1)
 
     def mask(self, inputs: Mapping[str, Tensor]) -> None:
