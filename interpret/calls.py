@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..errors import CaptureError
+
 Kind = Literal["self", "cross"]
-Way = Literal["interface", "sdpa", "multi-head"]
+Way = Literal["interface", "sdpa", "multi-head", "by hand", "returned"]
 Shaper = Callable[[Tensor], Tensor]
 
 BLOCK_BYTES = 32 * 2**20  # the largest piece of a map that is held at once while it is reduced
@@ -27,17 +29,19 @@ class Call:
     """One call of attention, as seen by the tap. Tensors are detached, but for `source`.
 
     The map is softmax(cap(scale * q k^T) + position_bias + mask) over the keys the mask, the causal rule and
-    the window allow, with one extra column per head where there are sinks.
+    the window allow, with one extra column per head where there are sinks. A model that takes the softmax
+    itself, or returns its weights, has the map already: it is kept as `given`, and there is no query or key.
     """
 
     layer: str  # as in named_modules(); "name#2" for the second call of the same module
     kind: Kind
     way: Way
-    query: Float[Tensor, "example head query width"]
-    key: Float[Tensor, "example key_head key width"]
+    query: Float[Tensor, "example head query width"] | None
+    key: Float[Tensor, "example key_head key width"] | None
     value: Float[Tensor, "example key_head key value_width"] | None
     output: Float[Tensor, "example head query value_width"] | None
     scale: float
+    given: Float[Tensor, "example head query key"] | None = field(default=None, repr=False)
     mask: Tensor | None = None  # 4-D, True = may attend, or additive
     position_bias: Tensor | None = None  # 4-D, additive
     causal: bool = False
@@ -52,37 +56,74 @@ class Call:
     @property
     def n_examples(self) -> int:
         """Examples in the batch of this call."""
-        return self.query.shape[0]
+        return self._shaped.shape[0]
 
     @property
     def n_heads(self) -> int:
         """Query heads."""
-        return self.query.shape[1]
+        return self._shaped.shape[1]
 
     @property
     def n_queries(self) -> int:
         """Query positions, padding included."""
-        return self.query.shape[2]
+        return self._shaped.shape[2]
 
     @property
     def n_keys(self) -> int:
         """Key positions, padding included."""
-        return self.key.shape[2]
+        return self.given.shape[3] if self.given is not None else self.pair[1].shape[2]
+
+    @property
+    def n_key_heads(self) -> int:
+        """Heads of keys and values (fewer than query heads with grouped queries)."""
+        return self.given.shape[1] if self.given is not None else self.pair[1].shape[1]
+
+    @property
+    def can_gate(self) -> bool:
+        """Whether heads of this call can be changed: not where the weights are only returned."""
+        return self.way != "returned"
 
     @property
     def group_size(self) -> int:
         """Query heads that share one key head (1 without grouped queries)."""
-        return self.query.shape[1] // self.key.shape[1]
+        return self.n_heads // self.n_key_heads
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Query and key.
+
+        Raises:
+            CaptureError: the model takes its softmax itself, or returns weights, so that only the map is known.
+        """
+        if self.query is None or self.key is None:
+            raise CaptureError(
+                f"{self.layer}: attention was seen {self.way}, so that its map is known and its queries and keys are not."
+            )
+        return self.query, self.key
+
+    @property
+    def _shaped(self) -> Tensor:
+        return self.given if self.given is not None else self.pair[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the call was kept."""
+        return self._shaped.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number type the model attended in."""
+        return self._shaped.dtype
 
     @property
     def compute_dtype(self) -> torch.dtype:
         """The precision maps are computed in: float64 for a float64 model, float32 for every other."""
-        return torch.float64 if self.query.dtype == torch.float64 else torch.float32
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     @property
     def tolerance(self) -> float:
         """The largest certificate accepted for the coarsest number type of this call."""
-        parts = [self.query, self.key, self.value, self.output]
+        parts = [self.given, self.query, self.key, self.value, self.output]
         coarsest = max(torch.finfo(part.dtype).eps for part in parts if part is not None)
         if coarsest <= torch.finfo(torch.float64).eps:
             return 1e-9
@@ -90,7 +131,8 @@ class Call:
 
     def repeated(self, keys: Tensor) -> Tensor:
         """Keys or values with one head per query head."""
-        return keys.repeat_interleave(self.group_size, dim=1) if self.group_size > 1 else keys
+        times = self.n_heads // keys.shape[1]
+        return keys.repeat_interleave(times, dim=1) if times > 1 else keys
 
     def part(self, example: int, head: int) -> "Call":
         """The same call for one example and one head, without copying."""
@@ -106,8 +148,9 @@ class Call:
             layer=self.layer,
             kind=self.kind,
             way=self.way,
-            query=self.query[at, head : head + 1],
-            key=self.key[at, shared : shared + 1],
+            query=None if self.query is None else self.query[at, head : head + 1],
+            key=None if self.key is None else self.key[at, shared : shared + 1],
+            given=cut(self.given),
             value=None if self.value is None else self.value[at, shared : shared + 1],
             output=None if self.output is None else self.output[at, head : head + 1],
             scale=self.scale,
@@ -127,10 +170,12 @@ class Call:
         for start in range(0, self.n_queries, step):
             yield slice(start, min(start + step, self.n_queries))
 
-    def allowed(self, queries: slice) -> Bool[Tensor, "#example #head query key"]:
-        """Which keys each query may attend to."""
-        rows = torch.arange(queries.start, queries.stop, device=self.query.device)[:, None]
-        columns = torch.arange(self.n_keys, device=self.query.device)[None, :]
+    def allowed(self, queries: slice | Tensor) -> Bool[Tensor, "#example #head query key"]:
+        """Which keys each query may attend to; of a given map, the keys that got any weight."""
+        if self.given is not None:
+            return self.given[:, :, queries] > 0
+        rows = _places(queries, self.device)[:, None]
+        columns = torch.arange(self.n_keys, device=self.device)[None, :]
         last = rows + self.causal_offset
         open_ = torch.ones_like(last * columns, dtype=torch.bool)
         if self.causal:
@@ -146,11 +191,14 @@ class Call:
         return result
 
     @torch.no_grad()
-    def weights(self, queries: slice) -> Float[Tensor, "example head query key"]:
-        """The map for a range of queries: rows sum to one; rows that may attend to nothing are zero."""
-        with torch.autocast(self.query.device.type, enabled=False):
-            q = self.query[:, :, queries].to(self.compute_dtype)
-            k = self.repeated(self.key.to(self.compute_dtype))
+    def weights(self, queries: slice | Tensor) -> Float[Tensor, "example head query key"]:
+        """The map for a range of queries, or for chosen ones: rows sum to one; rows that may attend to nothing are zero."""
+        if self.given is not None:
+            return self.given[:, :, queries].to(self.compute_dtype)
+        query, key = self.pair
+        with torch.autocast(self.device.type, enabled=False):
+            q = query[:, :, queries].to(self.compute_dtype)
+            k = self.repeated(key.to(self.compute_dtype))
             scores = torch.matmul(q, k.transpose(2, 3)).mul_(self.scale)
             if self.softcap is not None:
                 scores = scores.div_(self.softcap).tanh_().mul_(self.softcap)
@@ -164,7 +212,7 @@ class Call:
             # A row that may attend to nothing has no softmax; torch's fused kernels return zero for it.
             return scores.softmax(dim=-1).masked_fill(scores.isneginf().all(dim=-1, keepdim=True), 0.0)
 
-    def live(self, queries: slice) -> Bool[Tensor, "#example #head query"]:
+    def live(self, queries: slice | Tensor) -> Bool[Tensor, "#example #head query"]:
         """Queries that may attend to at least one key."""
         return self.allowed(queries).any(dim=-1).expand(self.n_examples, -1, -1)
 
@@ -174,8 +222,8 @@ class Call:
         A query is left out where it may attend to nothing, and, in self-attention over one set of positions,
         where nobody may attend to it. A mask says nothing of padded queries in cross-attention: they count.
         """
-        alive = torch.zeros(self.n_examples, self.n_queries, dtype=torch.bool, device=self.query.device)
-        seen = torch.zeros(self.n_examples, self.n_keys, dtype=torch.bool, device=self.query.device)
+        alive = torch.zeros(self.n_examples, self.n_queries, dtype=torch.bool, device=self.device)
+        seen = torch.zeros(self.n_examples, self.n_keys, dtype=torch.bool, device=self.device)
         for queries in self.blocks():
             allowed = self.allowed(queries)
             alive[:, queries] = allowed.any(dim=-1).any(dim=1)
@@ -184,14 +232,18 @@ class Call:
         return alive & seen if same_positions else alive
 
     @torch.no_grad()
-    def certificate(self) -> float | None:
-        """||A V - O|| / ||O|| over queries that may attend to something; None where no values were kept."""
+    def certificate(self, *, sample: int | None = None, seed: int = 0) -> float | None:
+        """||A V - O|| / ||O|| over queries that may attend to something; None where no values were kept.
+
+        Args:
+            sample: so many queries, drawn with the seed, in place of all of them.
+        """
         if self.value is None or self.output is None:
             return None
         wrong = size = 0.0
         value = self.repeated(self.value.to(self.compute_dtype))
-        with torch.autocast(self.query.device.type, enabled=False):
-            for queries in self.blocks():
+        with torch.autocast(self.device.type, enabled=False):
+            for queries in self.blocks() if sample is None else self._sampled(sample, seed):
                 seen = self.output[:, :, queries].to(self.compute_dtype)
                 live = self.live(queries)[..., None]
                 again = torch.matmul(self.weights(queries), value)
@@ -201,9 +253,16 @@ class Call:
             return 0.0 if wrong == 0.0 else math.inf
         return math.sqrt(wrong / size)
 
+    def _sampled(self, sample: int, seed: int) -> Iterator[slice | Tensor]:
+        if sample >= self.n_queries:
+            yield from self.blocks()
+            return
+        drawn = torch.randperm(self.n_queries, generator=torch.Generator().manual_seed(seed))[:sample]
+        yield drawn.sort().values.to(self.device)
+
     def changed_in_place(self) -> bool:
         """Whether the model has written over a tensor that was kept."""
-        kept = (self.query, self.key, self.value, self.output)
+        kept = (self._shaped, self.key, self.value, self.output)
         return bool(self.versions) and any(
             then is not None and part is not None and part._version != then
             for part, then in zip(kept, self.versions, strict=True)
@@ -217,5 +276,9 @@ def may_attend(mask: Tensor) -> Bool[Tensor, "..."]:
     return mask > max(NEVER, torch.finfo(mask.dtype).min / 2)
 
 
-def _rows(extra: Tensor, queries: slice) -> Tensor:
+def _places(queries: slice | Tensor, device: torch.device) -> Tensor:
+    return torch.arange(queries.start, queries.stop, device=device) if isinstance(queries, slice) else queries
+
+
+def _rows(extra: Tensor, queries: slice | Tensor) -> Tensor:
     return extra if extra.shape[2] == 1 else extra[:, :, queries]

@@ -1,8 +1,8 @@
 """Attention maps computed on demand from the queries and keys that were kept, with their certificate."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from .calls import Call
 from .tap import tap
 
 STATISTICS = ("entropy", "received")
+SAMPLED_QUERIES = 32  # certified in each call while tracing
 
 
 class Trace:
@@ -28,13 +29,23 @@ class Trace:
     """
 
     def __init__(
-        self, calls: Sequence[Call], *, output: Any = None, gradients: Sequence[Tensor] | None = None
+        self,
+        calls: Sequence[Call],
+        *,
+        output: Any = None,
+        gradients: Sequence[Tensor] | None = None,
+        sampled: Mapping[str, float] | None = None,
+        unseen: Sequence[str] = (),
     ) -> None:
         self.calls = tuple(calls)
         self.layers: tuple[str, ...] = tuple(call.layer for call in self.calls)
         self.kinds: tuple[str, ...] = tuple(call.kind for call in self.calls)
         self.output = output  # what the run returned
         self.gradients = None if gradients is None else tuple(gradients)  # dO, (example, head, query, width)
+        self.sampled = dict(
+            sampled or {}
+        )  # ||A V - O|| / ||O|| per layer, on the queries sampled while tracing
+        self.unseen = tuple(unseen)  # modules that are attention by name and made no call that was seen
         self._certificate: dict[str, float] | None = None
 
     def call(self, layer: int | str) -> Call:
@@ -64,13 +75,14 @@ class Trace:
         return self.call(layer).n_heads
 
     def map(self, layer: int | str, head: int, example: int) -> Floats:
-        """One map (query, key), each row summing to one.
+        """One map (query, key), each row summing to one, proved against the output of the head.
 
         Raises:
             UsageError: there is no such layer, head or example.
+            CaptureError: the map does not reproduce what the head gave.
         """
         call = self._one(layer, head, example)
-        return _numpy(torch.cat([call.weights(rows) for rows in call.blocks()], dim=2)[0, 0])
+        return _numpy(_whole(call)[0, 0])
 
     def row(self, layer: int | str, head: int, example: int, query: int) -> Floats:
         """What one query attends to: (key,), summing to one."""
@@ -79,9 +91,13 @@ class Trace:
         return _numpy(call.weights(slice(at, at + 1))[0, 0, 0])
 
     def maps(self, layer: int | str) -> Float[Tensor, "example head query key"]:
-        """All maps of a layer, held whole: N x N numbers per example and head."""
-        call = self.call(layer)
-        return torch.cat([call.weights(rows) for rows in call.blocks()], dim=2)
+        """All maps of a layer, held whole: N x N numbers per example and head. Proved as `map` is."""
+        return _whole(self.call(layer))
+
+    def each(self) -> Iterator[tuple[str, Float[Tensor, "example head query key"]]]:
+        """Layer by layer, its name and its maps, one layer held at a time."""
+        for layer in self.layers:
+            yield layer, self.maps(layer)
 
     def received(self, layer: int | str) -> Float[np.ndarray, "example head key"]:
         """Attention each key receives: the mean of its column over the queries that are no padding.
@@ -133,18 +149,26 @@ class Trace:
     def certificate(self) -> dict[str, float]:
         """||A V - O|| / ||O|| per layer: how far the map, computed again, is from what the model used.
 
-        Over every query that may attend to something. About 1e-7 in float32, 3e-3 in bfloat16.
+        Exact, over every query that may attend to something, where values were kept; as found while tracing
+        (`sampled`) where they were not. About 1e-7 in float32, 3e-3 in bfloat16. Layers known only by the
+        weights they return (`way` is "returned") have none.
 
         Raises:
-            CaptureError: the values were not kept.
+            CaptureError: the values were not kept, and the trace was made without a certificate.
         """
         if self._certificate is None:
-            errors = {call.layer: call.certificate() for call in self.calls}
-            if None in errors.values():
-                raise CaptureError(
-                    "this trace kept no values, so nothing certifies it. Use keep_values=True."
-                )
-            self._certificate = {name: error for name, error in errors.items() if error is not None}
+            errors: dict[str, float] = {}
+            for call in self.calls:
+                error = call.certificate()
+                error = self.sampled.get(call.layer) if error is None else error
+                if error is not None:
+                    errors[call.layer] = error
+                elif call.can_gate:
+                    raise CaptureError(
+                        "this trace kept no values, so nothing certifies it. Use keep_values=True, or "
+                        "certify='sampled' while tracing."
+                    )
+            self._certificate = errors
         return dict(self._certificate)
 
     def certify(self) -> None:
@@ -156,18 +180,10 @@ class Trace:
             CaptureError: naming the layers that fail.
         """
         errors = self.certificate()
-        failed = [call for call in self.calls if not errors[call.layer] <= call.tolerance]
+        failed = [call for call in self.calls if not errors.get(call.layer, 0.0) <= call.tolerance]
         if failed:
-            worst = failed[0]
-            raise CaptureError(
-                f"{first(call.layer for call in failed)}: the attention map does not reproduce the layer's "
-                "output: "
-                f"||A V - O|| / ||O|| is {errors[worst.layer]:.2g}, at most {worst.tolerance:.0e} is "
-                "expected. Either (a) the "
-                "model changes attention in a way that is not understood (mask, bias, scale), or (b) its "
-                "output is not "
-                "finite. Maps of this layer would be wrong; load the model with attn_implementation='eager' "
-                "and compare."
+            raise _not_reproduced(
+                [call.layer for call in failed], errors[failed[0].layer], failed[0].tolerance
             )
 
     def contribution(self, layer: int | str) -> Float[np.ndarray, "example head query key"]:
@@ -217,8 +233,8 @@ class Trace:
         """One line per call as a pandas DataFrame; `entropy` is a mean over queries (no padding), in nats."""
         import pandas as pd
 
-        kept = all(call.value is not None for call in self.calls)
-        errors: dict[str, float] = self.certificate() if kept else {}
+        kept = all(call.value is not None for call in self.calls if call.can_gate)
+        errors = self.certificate() if kept else self.sampled
         return pd.DataFrame(
             [
                 {
@@ -227,10 +243,10 @@ class Trace:
                     "way": call.way,
                     "examples": call.n_examples,
                     "heads": call.n_heads,
-                    "key_heads": call.key.shape[1],
+                    "key_heads": call.n_key_heads,
                     "queries": call.n_queries,
                     "keys": call.n_keys,
-                    "dtype": str(call.query.dtype).removeprefix("torch."),
+                    "dtype": str(call.dtype).removeprefix("torch."),
                     "entropy": _mean(self.entropy(call.layer)),
                     "certificate": errors.get(call.layer),
                 }
@@ -250,21 +266,32 @@ class Trace:
         )
 
 
-def trace(run: Callable[[], Any], module: nn.Module, *, keep_values: bool = True) -> Trace:
+def trace(
+    run: Callable[[], Any],
+    module: nn.Module,
+    *,
+    keep_values: bool = True,
+    certify: Literal["sampled", "exact"] | None = "sampled",
+    seed: int = 0,
+    unseen: Literal["refuse", "list"] = "refuse",
+) -> Trace:
     """Run `run()` once and keep the queries, keys, mask and scale of each attention call of `module` in it.
 
     Args:
         run: calls the model in any way; what it returns is `Trace.output`.
         module: the model whose attention calls are wanted.
-        keep_values: keep values and outputs too, which the certificate needs.
+        keep_values: keep values and outputs too, which the exact certificate needs.
+        certify: prove each call as it is seen, on 32 queries drawn with `seed` or on all; None proves nothing
+            until a map is asked for.
+        unseen: see `tap`.
 
     Raises:
-        CaptureError: see `tap`; also where `run` did not run the module, or wrote over what was kept.
+        CaptureError: see `tap`; also where `run` did not run the module, wrote over what was kept, or a call's
+            map does not reproduce its output.
     """
-    calls, output = _listen(run, module, gradients=False)
-    if not keep_values:
-        calls = [dataclasses.replace(call, value=None, output=None, versions=()) for call in calls]
-    return Trace(calls, output=output)
+    return _listen(
+        run, module, gradients=False, certify=certify, seed=seed, unseen=unseen, keep_values=keep_values
+    )
 
 
 def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
@@ -282,8 +309,8 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
         attention.
     """
     with torch.enable_grad():
-        calls, output = _listen(run, module, gradients=True)
-    target: Any = output
+        seen = _listen(run, module, gradients=True)
+    calls, target = seen.calls, seen.output
     if not isinstance(target, Tensor) or target.dim() != 1 or not target.is_floating_point():
         got = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise CaptureError(f"the target is {got}; expected one number per example, a tensor (example,).")
@@ -305,27 +332,72 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
         [dataclasses.replace(call, source=None) for call in calls],
         output=target.detach(),
         gradients=gradients,
+        sampled=seen.sampled,
     )
 
 
-def _listen(run: Callable[[], Any], module: nn.Module, *, gradients: bool) -> tuple[list[Call], Any]:
+def _listen(
+    run: Callable[[], Any],
+    module: nn.Module,
+    *,
+    gradients: bool,
+    certify: Literal["sampled", "exact"] | None = "sampled",
+    seed: int = 0,
+    unseen: Literal["refuse", "list"] = "refuse",
+    keep_values: bool = True,
+) -> Trace:
+    if certify not in ("sampled", "exact", None):
+        raise UsageError(f"certify is {certify!r}; expected 'sampled', 'exact' or None.")
     calls: list[Call] = []
-    with tap(module, calls.append, gradients=gradients):
+    errors: dict[str, float] = {}
+
+    def keep(call: Call) -> None:
+        if certify is not None:
+            error = call.certificate(
+                sample=SAMPLED_QUERIES if certify == "sampled" else None, seed=seed + len(calls)
+            )
+            if error is not None:
+                errors[call.layer] = error
+                if not error <= call.tolerance:
+                    raise _not_reproduced([call.layer], error, call.tolerance)
+        calls.append(call if keep_values else dataclasses.replace(call, value=None, output=None, versions=()))
+
+    with tap(module, keep, gradients=gradients, unseen=unseen) as state:
         output = run()
     if not calls:
         raise CaptureError(
-            f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy "
-            "of it."
+            f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy of it."
         )
     overwritten = [call.layer for call in calls if call.changed_in_place()]
     if overwritten:
         raise CaptureError(
-            f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a "
-            "static "
-            "cache does so), so that what was kept is no longer what was used. Trace one forward pass, "
-            "without a cache."
+            f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a static "
+            "cache does so), so that what was kept is no longer what was used. Trace one forward pass, without a cache."
         )
-    return calls, output
+    return Trace(calls, output=output, sampled=errors, unseen=state.unseen)
+
+
+def _whole(call: Call) -> Tensor:
+    """The maps of a call, proved where its output was kept."""
+    maps = torch.cat([call.weights(rows) for rows in call.blocks()], dim=2)
+    if call.value is not None and call.output is not None:
+        seen = call.output.to(maps.dtype)
+        live = call.live(slice(0, call.n_queries))[..., None]
+        again = torch.matmul(maps, call.repeated(call.value.to(maps.dtype)))
+        size = float(seen.masked_fill(~live, 0.0).double().norm())
+        error = float((again - seen).masked_fill(~live, 0.0).double().norm())
+        if not error <= call.tolerance * size:
+            raise _not_reproduced([call.layer], error / size if size else float("inf"), call.tolerance)
+    return maps
+
+
+def _not_reproduced(layers: Sequence[str], error: float, tolerance: float) -> CaptureError:
+    return CaptureError(
+        f"{first(layers)}: the attention map does not reproduce the layer's output: ||A V - O|| / ||O|| is "
+        f"{error:.2g}, at most {tolerance:.0e} is expected. Either (a) the model changes attention in a way that is not "
+        "understood (mask, bias, scale), or (b) its output is not finite. Maps of this layer would be wrong; load the "
+        "model with attn_implementation='eager' and compare."
+    )
 
 
 def _value(call: Call) -> Tensor:

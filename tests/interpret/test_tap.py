@@ -240,16 +240,57 @@ def test_refusals() -> None:
         trace(lambda: bert.train()(torch.arange(4)[None]), bert)
 
 
-def test_attention_by_hand_is_refused_by_name_even_beside_calls_that_were_seen() -> None:
-    model = hand_made()
-    model.second.explicit = True
+def test_a_module_that_is_attention_by_name_and_was_not_seen_is_refused_or_listed() -> None:
+    class LinearAttention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(x) @ (torch.relu(x).transpose(1, 2) @ x)
 
-    class HandAttention(type(model.second)):  # type: ignore[misc]
-        pass
+    class Mixed(HandMade):
+        def __init__(self) -> None:
+            super().__init__()
+            self.extra = LinearAttention()
 
-    model.second.__class__ = HandAttention
-    with pytest.raises(CaptureError, match=r"'second \(HandAttention\)' compute"):
+        def forward(self, x: Tensor, pad: Tensor | None = None, memory: Tensor | None = None) -> Tensor:
+            return super().forward(self.extra(x), pad, memory)
+
+    model = Mixed().double()
+    with pytest.raises(CaptureError, match=r"Mixed: 'extra \(LinearAttention\)' ran and no attention call"):
         trace(lambda: model(padded()[0]), model)
+    found = trace(lambda: model(padded()[0]), model, unseen="list")
+    assert found.layers == ("first", "second")
+    assert found.unseen == ("extra (LinearAttention)",)
+    control = hand_made()
+    assert trace(lambda: control(padded()[0]), control, unseen="list").unseen == ()
+
+
+class Returning(nn.Module):
+    """A module whose attention happens out of sight (a custom operation), and that returns its weights."""
+
+    num_heads = 2
+
+    def forward(self, hidden: Tensor, wrong: bool = False) -> tuple[Tensor, Tensor]:
+        with torch._C.DisableTorchFunction():
+            q = hidden.unflatten(-1, (2, -1)).transpose(1, 2)
+            weights = (q @ q.transpose(2, 3)).softmax(-1)
+            out = (weights @ q).transpose(1, 2).flatten(2)
+        return out, weights * 2 if wrong else weights
+
+
+class ReturningAttention(Returning):
+    pass
+
+
+def test_weights_that_a_module_returns_are_read_and_cannot_be_changed() -> None:
+    model, x = ReturningAttention(), torch.randn(2, 5, 8)
+    found = trace(lambda: model(x), model)
+    assert [(call.way, call.can_gate) for call in found.calls] == [("returned", False)]
+    assert torch.equal(found.maps(0), model(x)[1])
+    assert found.certificate() == {}  # no values, no certificate
+    found.certify()
+    with pytest.raises(CaptureError, match="ran and no attention call was seen"):
+        trace(lambda: model(x, wrong=True), model)
+    with pytest.raises(CaptureError, match="known only by the weights it returns"):
+        attention_gradient(lambda: model(x.requires_grad_())[0].sum((1, 2)), model)
 
 
 def test_an_argument_that_changes_attention_is_refused_and_an_idle_one_is_not() -> None:

@@ -308,7 +308,7 @@ def test_gradient_refusals() -> None:
 
 def test_asking_for_what_does_not_exist() -> None:
     model, inputs = own()
-    captured = trace(lambda: model(*inputs), model, keep_values=False)
+    captured = trace(lambda: model(*inputs), model, keep_values=False, certify=None)
     assert captured.n_heads("first") == captured.n_heads(-1) == 4
     for bad, message in (
         (lambda: captured.maps("frist"), "did you mean 'first'"),
