@@ -1,5 +1,6 @@
 """Attention that a model computes itself: a softmax over keys, followed to its product with the values."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import CaptureError
-from .frames import stated_heads
+from .frames import lengths, stated_heads
 from .observer import ATTENTION_CLASS, Asked, Layout, Observer, active, begin, dropout_error
 
 SOFTMAXES = frozenset({F.softmax, torch.softmax, Tensor.softmax})
@@ -34,8 +35,6 @@ PRODUCTS = frozenset({torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm,
 FOLLOWED = KEEPING | RESHAPING | TRANSPOSING | PERMUTING
 WATCHED = SOFTMAXES | FOLLOWED | PRODUCTS | {torch.einsum}
 
-Axes = tuple[tuple[int, ...], ...]  # of each axis of a tensor: the axes of the softmax that lie in it
-
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
@@ -44,7 +43,7 @@ class _Weights:
     tensor: Tensor  # kept, so that its identity is not given to another
     sizes: tuple[int, ...]  # of the softmax's axes
     key: int  # the softmax's axis
-    axes: Axes
+    axes: tuple[tuple[int, ...], ...]  # of each axis of the tensor: the softmax's axes that lie in it
     depth: int  # frames that ran when the softmax was taken
     where: tuple[str, ...]  # their names
     number: int
@@ -56,6 +55,7 @@ class Follower:
     def __init__(self) -> None:
         self.weights: dict[int, _Weights] = {}
         self.count = 0
+        self.used: set[int] = set()  # softmaxes whose product with values has been seen
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one watched function, and note what it means for the weights that are followed."""
@@ -78,7 +78,7 @@ class Follower:
         if found is not None and isinstance(result, Tensor):
             axes = _follow(func, found, result, args, kwargs)
             if axes is not None:
-                self._keep(_replace(found, result, axes))
+                self._keep(axes)
         return result
 
     def _find(self, tensor: Any) -> _Weights | None:
@@ -120,10 +120,9 @@ class Follower:
                 number=self.count,
             )
         )
-        if named and dim == result.dim() - 1:
+        if (named and dim == result.dim() - 1) or _pairwise(result, dim, lengths(stack)):
             for tap in taps:
-                frame = tap.stack[-1]
-                tap.by_hand[self.count] = f"{frame.name} ({type(frame.module).__name__})"
+                tap.by_hand[self.count] = _label(tap)
         return result
 
     def _forget(self, depth: int) -> None:
@@ -157,6 +156,7 @@ class Follower:
         equation, operands = args[0], args[1:]
         if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
             operands = tuple(operands[0])
+        equation = _spelt_out(equation, operands)
         place = next((i for i, operand in enumerate(operands) if self._find(operand) is not None), None)
         if place is None or len(operands) != 2 or not isinstance(equation, str) or "." in equation:
             return torch.einsum(*args, **kwargs)
@@ -201,11 +201,23 @@ class Follower:
         spare = len(letters) - 1 - len(queries) - len(shared)
         if not taps or len(widths) != 1 or spare or not queries:
             return func(*args, **kwargs)
+        if found.number in self.used:
+            for tap in taps:
+                tap.by_hand[found.number] = f"{_label(tap)} (one softmax, several products)"
+            return func(*args, **kwargs)
+        if isinstance(value, torch.nn.Parameter):  # a router or a codebook: no key holds these values
+            for tap in taps:
+                tap.by_hand.pop(found.number, None)
+            return func(*args, **kwargs)
         # Queries are one axis; where values have no example axis (or no head axis), the last one is the query.
         query, shared = queries[-1], [letter for letter in letters if letter in [*shared, *queries[:-1]]]
         with torch._C.DisableTorchFunction():
             batch = _batch_shape(found, letters, shared, taps)
             if batch is None:
+                for tap in taps:
+                    tap.by_hand[found.number] = (
+                        f"{_label(tap)} (heads and examples on one axis; give it num_heads)"
+                    )
                 return func(*args, **kwargs)
             given = _arrange(found.tensor, letters, [*shared, query, key]).reshape(
                 *batch, -1, found.sizes[found.key]
@@ -224,6 +236,7 @@ class Follower:
         places = [(tap, _common(found.where, tap)) for tap in taps]
         seen = begin(asked, places)
         output = func(*args, **kwargs)
+        self.used.add(found.number)
         for tap in taps:
             tap.by_hand.pop(found.number, None)
         order = [*shared, query, widths[0]]
@@ -238,8 +251,34 @@ class Follower:
         return seen.finish(output, Layout(there, back))
 
 
-def _replace(found: _Weights, tensor: Tensor, axes: Axes) -> _Weights:
-    return _Weights(tensor, found.sizes, found.key, axes, found.depth, found.where, found.number)
+def _label(tap: Observer) -> str:
+    frame = tap.stack[-1]
+    return f"{frame.name} ({type(frame.module).__name__})"
+
+
+def _pairwise(weights: Tensor, dim: int, known: set[int]) -> bool:
+    """Whether a softmax looks like one over pairs of tokens: its last two axes are as long as known sequences."""
+    return dim >= weights.dim() - 2 and min(weights.shape[-2:]) > 1 and set(weights.shape[-2:]) <= known
+
+
+def _spelt_out(equation: Any, operands: Sequence[Any]) -> Any:
+    """An einsum equation without dots, where the operands' axes tell which letters they stand for."""
+    if not isinstance(equation, str) or "..." not in equation:
+        return equation
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    sides = terms.split(",")
+    free = [chr(c) for c in range(65, 91) if chr(c) not in equation]
+    if not arrow or len(sides) != len(operands):
+        return equation
+    spare = [
+        operand.dim() - len(side.replace("...", "")) for side, operand in zip(sides, operands, strict=True)
+    ]
+    longest = max(spare)
+    sides = [
+        side.replace("...", "".join(free[longest - n : longest]))
+        for side, n in zip(sides, spare, strict=True)
+    ]
+    return f"{','.join(sides)}->{out.replace('...', ''.join(free[:longest]))}"
 
 
 def _arrange(tensor: Tensor, have: Sequence[str], want: Sequence[str]) -> Tensor:
@@ -266,43 +305,54 @@ def _dropout(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[float, bool
 
 def _follow(
     func: Any, found: _Weights, result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Axes | None:
-    """The axes of what a function made of weights; None where they are no longer whole."""
+) -> _Weights | None:
+    """What a function made of weights; None where they are no longer whole."""
     if func in KEEPING:
-        return found.axes if result.shape == found.tensor.shape else None
+        same = result.shape == found.tensor.shape
+        return dataclasses.replace(found, tensor=result) if same else None
     if func in RESHAPING:
-        return _regrouped(found, tuple(result.shape))
+        return _regrouped(found, result)
     n = found.tensor.dim()
     if func in TRANSPOSING:
         pair = [*args[1:], *(kwargs[key] for key in ("dim0", "dim1", "axis0", "axis1") if key in kwargs)]
         one, other = (int(axis) % n for axis in pair)
         axes = list(found.axes)
         axes[one], axes[other] = axes[other], axes[one]
-        return tuple(axes)
+        return dataclasses.replace(found, tensor=result, axes=tuple(axes))
     order = kwargs.get("dims", args[1:])
     order = order[0] if len(order) == 1 and isinstance(order[0], (tuple, list, torch.Size)) else order
-    return tuple(found.axes[int(axis) % n] for axis in order)
+    return dataclasses.replace(found, tensor=result, axes=tuple(found.axes[int(axis) % n] for axis in order))
 
 
-def _regrouped(found: _Weights, shape: tuple[int, ...]) -> Axes | None:
-    """Axes after a reshape that merges or splits whole axes of the softmax; None where it does something else."""
+def _regrouped(found: _Weights, result: Tensor) -> _Weights | None:
+    """Weights after a reshape that merges whole axes or splits one; None where it does something else."""
+    sizes = [found.sizes[axis] for group in found.axes for axis in group]
     flat = [axis for group in found.axes for axis in group]
+    key = flat.index(found.key)
     axes: list[tuple[int, ...]] = []
     at = 0
-    for size in shape:
+    for size in result.shape:
         group: list[int] = []
         total = 1
-        while at < len(flat) and (total < size or (not group and found.sizes[flat[at]] == size)):
-            total *= found.sizes[flat[at]]
-            group.append(flat[at])
+        while at < len(sizes) and (total < size or (not group and sizes[at] == size)):
+            left = size // total
+            if sizes[at] > left:
+                if at == key or size % total or sizes[at] % left:
+                    return None
+                sizes[at : at + 1] = [left, sizes[at] // left]  # one axis becomes two
+                key += key > at
+            total *= sizes[at]
+            group.append(at)
             at += 1
         if total != size:
             return None
         axes.append(tuple(group))
-    while at < len(flat) and found.sizes[flat[at]] == 1 and axes:
-        axes[-1] = (*axes[-1], flat[at])
+    while at < len(sizes) and sizes[at] == 1 and axes:
+        axes[-1] = (*axes[-1], at)
         at += 1
-    return tuple(axes) if at == len(flat) and (found.key,) in axes else None
+    if at < len(sizes) or (key,) not in axes:
+        return None
+    return dataclasses.replace(found, tensor=result, sizes=tuple(sizes), key=key, axes=tuple(axes))
 
 
 def _batch_shape(

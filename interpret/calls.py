@@ -49,6 +49,7 @@ class Call:
     window: int | None = None  # ... and from i + offset - window + 1 on
     softcap: float | None = None
     sinks: Tensor | None = None  # (head,)
+    rounded: torch.dtype | None = None  # the softmax was rounded to this number type, where it is coarser
     source: Tensor | None = field(default=None, repr=False)  # the very tensor the model went on with
     shaper: Shaper = field(default=unchanged, repr=False)  # source's layout -> (example, head, query, width)
     versions: tuple[int | None, ...] = field(default=(), repr=False)
@@ -124,7 +125,8 @@ class Call:
     def tolerance(self) -> float:
         """The largest certificate accepted for the coarsest number type of this call."""
         parts = [self.given, self.query, self.key, self.value, self.output]
-        coarsest = max(torch.finfo(part.dtype).eps for part in parts if part is not None)
+        kinds = [part.dtype for part in parts if part is not None]
+        coarsest = max(torch.finfo(kind).eps for kind in (*kinds, self.rounded) if kind is not None)
         if coarsest <= torch.finfo(torch.float64).eps:
             return 1e-9
         return 1e-4 if coarsest <= torch.finfo(torch.float32).eps else 2e-2
@@ -161,6 +163,7 @@ class Call:
             window=self.window,
             softcap=self.softcap,
             sinks=None if self.sinks is None else self.sinks[head : head + 1],
+            rounded=self.rounded,
         )
 
     def blocks(self) -> Iterator[slice]:

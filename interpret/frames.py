@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from .calls import Kind
 
 NO_SOURCE = re.compile(r"mask|bias|pos|rot|cos|sin|alibi|cache|past|resid|object_queries", re.IGNORECASE)
+QUERY = re.compile(r"^(query|q)(_|$)", re.IGNORECASE)
+KEY = re.compile(r"^(key|k)(_(?!value|padding)|$)", re.IGNORECASE)
 CACHED = re.compile(r"past|cache", re.IGNORECASE)
 N_HEADS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "nhead", "heads")
 
@@ -41,26 +43,45 @@ def _parameters(kind: Any) -> tuple[str, ...]:
 
 
 def kind_of(stack: Sequence[Frame], n_queries: int, n_keys: int) -> Kind:
-    """Cross where the running module was given a second sequence that is not its first."""
+    """Cross where queries and keys come from two sequences, as far as the running modules' arguments tell.
+
+    The innermost module that was given sequences decides: by its query and key, where it has arguments of these
+    names; else by a second sequence, as long as the keys, that is not its first; else by its only sequence, which
+    is the queries' (self) or, where it is as long as the keys alone, the keys' (cross, with learned queries).
+    """
     for frame in reversed(stack):
-        given = {
-            name: value
-            for name, value in frame.arguments().items()
-            if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3
-        }
+        given = _sequences(frame)
+        query = next((value for name, value in given.items() if QUERY.search(name)), None)
+        key = next((value for name, value in given.items() if KEY.search(name)), None)
+        if query is not None and key is not None:
+            return "self" if _same(query, key) else "cross"
         sources = [value for name, value in given.items() if not NO_SOURCE.search(name)]
-        if {"query", "key"} <= given.keys():
-            sources = [given["query"], given["key"]]
+        if len(sources) > 1 and any(
+            not _same(sources[0], other) and n_keys in other.shape[:2] for other in sources[1:]
+        ):
+            return "cross"
         if sources:
-            if any(not _same(sources[0], other) for other in sources[1:]):
-                return "cross"
-            break
+            lengths = sources[0].shape[:2]
+            return "cross" if n_keys in lengths and n_queries not in lengths else "self"
     cached = any(
         value is not None and CACHED.search(name)
         for frame in stack
         for name, value in frame.arguments().items()
     )
     return "self" if n_queries == n_keys or cached else "cross"
+
+
+def lengths(stack: Sequence[Frame]) -> set[int]:
+    """How long the sequences (example, token, width) are that the innermost running modules were given."""
+    return {value.shape[1] for frame in stack[-3:] for value in _sequences(frame).values()}
+
+
+def _sequences(frame: Frame) -> dict[str, Tensor]:
+    return {
+        name: value
+        for name, value in frame.arguments().items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3
+    }
 
 
 def stated_heads(stack: Sequence[Frame]) -> set[int]:

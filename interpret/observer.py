@@ -77,6 +77,7 @@ class Asked:
     sinks: Tensor | None = None
     position_bias: Tensor | None = None
     prove: str = ""  # arguments that are not known: the call is proved on the spot
+    rounded: torch.dtype | None = None  # the number type of the softmax, where it may be coarser
     fixed_mask: bool = False  # the way in cannot be given another mask
 
     def without(self, cut: Tensor, where: str) -> "Asked":
@@ -290,6 +291,7 @@ class Observer:
             window=asked.window,
             softcap=asked.softcap,
             sinks=None if asked.sinks is None else asked.sinks.detach(),
+            rounded=asked.rounded,
             source=source if self.gradients else None,
             shaper=layout.there,
             versions=tuple(
