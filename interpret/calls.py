@@ -139,6 +139,7 @@ class Call:
     def part(self, example: int, head: int) -> "Call":
         """The same call for one example and one head, without copying."""
         at, shared = slice(example, example + 1), head // self.group_size
+        held = 0 if self.value is None else head * self.value.shape[1] // self.n_heads
 
         def cut(tensor: Tensor | None) -> Tensor | None:
             if tensor is None:
@@ -153,7 +154,7 @@ class Call:
             query=None if self.query is None else self.query[at, head : head + 1],
             key=None if self.key is None else self.key[at, shared : shared + 1],
             given=cut(self.given),
-            value=None if self.value is None else self.value[at, shared : shared + 1],
+            value=None if self.value is None else self.value[at, held : held + 1],
             output=None if self.output is None else self.output[at, head : head + 1],
             scale=self.scale,
             mask=cut(self.mask),

@@ -64,7 +64,7 @@ def save(
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / WEIGHTS)
         (temporary / SETTINGS).write_text(text + "\n", encoding="utf-8")
-        _put(temporary, target)
+        put(temporary, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -72,7 +72,7 @@ def save(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put(made: Path, target: Path) -> None:
+def put(made: Path, target: Path) -> None:
     """Rename the folder made to the target; one that is there is set aside, and comes back if that fails."""
     if not target.is_dir():
         made.rename(target)

@@ -1,18 +1,27 @@
 """Attention maps computed on demand from the queries and keys that were kept, with their certificate."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import CaptureError, UsageError, did_you_mean, first
 from ..records import Floats
 from .calls import Call
+from .head_roles import HeadRole, roles
+from .keeping import Keep, Keeper
+from .planning import Plan
+from .reductions import Engine, Statistics, reduce
 from .tap import tap
+from .token_classes import token_classes
+
+if TYPE_CHECKING:
+    from .rollout import CrossRelevance
 
 STATISTICS = ("entropy", "received")
 SAMPLED_QUERIES = 32  # certified in each call while tracing
@@ -36,10 +45,18 @@ class Trace:
         gradients: Sequence[Tensor] | None = None,
         sampled: Mapping[str, float] | None = None,
         unseen: Sequence[str] = (),
+        statistics: Sequence[Statistics] = (),
+        plan: Plan | None = None,
+        tokens: Sequence[Sequence[str]] | None = None,
+        special: Collection[str] = (),
     ) -> None:
         self.calls = tuple(calls)
-        self.layers: tuple[str, ...] = tuple(call.layer for call in self.calls)
-        self.kinds: tuple[str, ...] = tuple(call.kind for call in self.calls)
+        self.reduced = tuple(statistics)  # one per call, where they were computed while tracing
+        self.layers: tuple[str, ...] = tuple(one.layer for one in self.calls or self.reduced)
+        self.kinds: tuple[str, ...] = tuple(one.kind for one in self.calls or self.reduced)
+        self.plan = plan  # what was kept, and why, where a memory budget was given
+        self.tokens = None if tokens is None else tuple(tuple(row) for row in tokens)
+        self.special = frozenset(special)  # names of special tokens
         self.output = output  # what the run returned
         self.gradients = None if gradients is None else tuple(gradients)  # dO, (example, head, query, width)
         self.sampled = dict(
@@ -54,7 +71,13 @@ class Trace:
         Raises:
             UsageError: there is no such layer.
         """
-        return self.calls[self._place(layer)]
+        place = self._place(layer)
+        if not self.calls:
+            raise UsageError(
+                "only statistics of this trace were kept, no map can be computed. Give it more memory (max_memory=), "
+                "fewer or shorter rows."
+            )
+        return self.calls[place]
 
     def _place(self, layer: int | str) -> int:
         if isinstance(layer, str):
@@ -72,7 +95,7 @@ class Trace:
 
     def n_heads(self, layer: int | str) -> int:
         """Query heads of a layer."""
-        return self.call(layer).n_heads
+        return (self.calls or self.reduced)[self._place(layer)].n_heads
 
     def map(self, layer: int | str, head: int, example: int) -> Floats:
         """One map (query, key), each row summing to one, proved against the output of the head.
@@ -145,6 +168,133 @@ class Trace:
             for part in parts
         ]
         return np.stack(padded, axis=1)
+
+    def statistics(
+        self,
+        layer: int | str | None = None,
+        *,
+        classes: Mapping[str, Bool[np.ndarray, "example key"]] | None = None,
+        top: int = 0,
+        engine: Engine = "auto",
+    ) -> tuple[Statistics, ...]:
+        """Statistics of every map, or of one layer's, block by block: no map is held whole.
+
+        Row entropy, largest weight, distance, attention received per key, shares on the first token, the token
+        itself and its neighbours, and on classes of tokens. See `reductions.Statistics`.
+
+        Args:
+            layer: one layer; all of them where None.
+            classes: name -> keys that belong to it. Where None, the classes that the tokens tell: special tokens
+                and separators, in layers whose keys are the tokens.
+            top: how many of the largest weights of each row are kept.
+            engine: what computes them; see `reductions.reduce`.
+
+        Raises:
+            UsageError: see `reduce`; also where only statistics were kept and others are asked for.
+        """
+        places = range(len(self.layers)) if layer is None else [self._place(layer)]
+        if not self.calls:
+            if classes is not None or top:
+                raise UsageError(
+                    "only statistics of this trace were kept: ask for classes and top while tracing."
+                )
+            return tuple(self.reduced[place] for place in places)
+        return tuple(
+            reduce(
+                self.calls[place],
+                classes=self.classes(place) if classes is None else classes,
+                top=top,
+                engine=engine,
+            )
+            for place in places
+        )
+
+    def classes(self, layer: int | str) -> dict[str, Bool[np.ndarray, "example key"]]:
+        """Special tokens and separators among the keys of a layer; empty where the tokens are not those keys."""
+        call = self.call(layer)
+        if self.tokens is None or call.kind != "self" or any(len(row) > call.n_keys for row in self.tokens):
+            return {}
+        real = call.valid().cpu().numpy()
+        if call.n_queries != call.n_keys or any(
+            int(real[i].sum()) not in (len(row), call.n_keys) for i, row in enumerate(self.tokens)
+        ):
+            return {}
+        left = [int(row.argmax()) if row.any() else 0 for row in real]
+        return token_classes(self.tokens, call.n_keys, special=self.special, padded_left=left)
+
+    def roles(self, statistics: Sequence[Statistics] | None = None) -> tuple[HeadRole, ...]:
+        """What each head does, in words, where its statistics pass a stated threshold; see `head_roles.RULES`."""
+        return roles(self.statistics() if statistics is None else statistics)
+
+    def heads(self, statistics: Sequence[Statistics] | None = None) -> Any:
+        """One line per head as a pandas DataFrame: mean statistics over queries (no padding), and roles."""
+        import pandas as pd
+
+        from .head_roles import NO_ROLE
+
+        found = self.statistics() if statistics is None else tuple(statistics)
+        named: dict[tuple[str, int], list[str]] = {}
+        for role in self.roles(found):
+            if role.role != NO_ROLE:
+                named.setdefault((role.layer, role.head), []).append(role.role)
+        lines = []
+        for one in found:
+            measures = {
+                "entropy": one.entropy,
+                "largest weight": one.peak,
+                "distance": one.distance,
+                "first": one.first,
+                "itself": one.itself,
+                "previous": one.previous,
+                "next": one.following,
+                **one.shares,
+            }
+            for head in range(one.n_heads):
+                means = {name: _mean(values[:, head]) for name, values in measures.items()}
+                line = {"layer": one.layer, "head": head, **means}
+                line["roles"] = ", ".join(named.get((one.layer, head), []))
+                line["queries"] = int(one.valid.sum())
+                lines.append(line)
+        return pd.DataFrame(lines)
+
+    def rollout(
+        self,
+        query: int | Sequence[int],
+        *,
+        layers: str | Sequence[int | str] | None = None,
+        residual: float = 0.5,
+        heads: Literal["mean", "max", "min"] = "mean",
+    ) -> Float[np.ndarray, "example key"]:
+        """One row of attention rollout: a baseline, no explanation. See `rollout.rollout`."""
+        from .rollout import rollout
+
+        return rollout(self, query=query, layers=layers, residual=residual, heads=heads)
+
+    def relevance(
+        self, query: int | Sequence[int], *, layers: str | Sequence[int | str] | None = None
+    ) -> Float[np.ndarray, "example key"]:
+        """Gradient-weighted attention that reaches one token, by input position. See `rollout.relevance`."""
+        from .rollout import relevance
+
+        return relevance(self, query=query, layers=layers)
+
+    def cross_relevance(
+        self,
+        query: int | Sequence[int],
+        *,
+        encoder: str | Sequence[int | str] | None = None,
+        decoder: str | Sequence[int | str] | None = None,
+    ) -> "CrossRelevance":
+        """`relevance` of one target token over target and source. See `rollout.cross_relevance`."""
+        from .rollout import cross_relevance
+
+        return cross_relevance(self, query=query, encoder=encoder, decoder=decoder)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write the trace as safetensors and JSON, whole or not at all. See `trace_files.save_trace`."""
+        from .trace_files import save_trace
+
+        save_trace(self, folder, tokens=self.tokens, force=force)
 
     def certificate(self) -> dict[str, float]:
         """||A V - O|| / ||O|| per layer: how far the map, computed again, is from what the model used.
@@ -233,6 +383,22 @@ class Trace:
         """One line per call as a pandas DataFrame; `entropy` is a mean over queries (no padding), in nats."""
         import pandas as pd
 
+        if not self.calls:
+            return pd.DataFrame(
+                [
+                    {
+                        "layer": one.layer,
+                        "kind": one.kind,
+                        "examples": one.n_examples,
+                        "heads": one.n_heads,
+                        "queries": one.n_queries,
+                        "keys": one.n_keys,
+                        "entropy": _mean(one.entropy),
+                        "certificate": self.sampled.get(one.layer),
+                    }
+                    for one in self.reduced
+                ]
+            )
         kept = all(call.value is not None for call in self.calls if call.can_gate)
         errors = self.certificate() if kept else self.sampled
         return pd.DataFrame(
@@ -255,15 +421,20 @@ class Trace:
         )
 
     def __len__(self) -> int:
-        return len(self.calls)
+        return len(self.layers)
 
     def __repr__(self) -> str:
-        n_cross = self.kinds.count("cross")
-        heads = sorted({call.n_heads for call in self.calls})
-        return (
-            f"Trace({len(self)} attention calls, {n_cross} of them cross, heads {heads}, "
-            f"{self.calls[0].n_examples} examples{', with gradients' if self.gradients is not None else ''})"
-        )
+        some = self.calls or self.reduced
+        heads = sorted({one.n_heads for one in some})
+        notes = [
+            f"{self.kinds.count('cross')} of them cross",
+            f"heads {heads}",
+            f"{some[0].n_examples} examples",
+            *(["with gradients"] if self.gradients is not None else []),
+            *(["statistics only"] if not self.calls else []),
+            *([f"not seen: {first(self.unseen)}"] if self.unseen else []),
+        ]
+        return f"Trace({len(self)} attention calls, {', '.join(notes)})"
 
 
 def trace(
@@ -271,6 +442,9 @@ def trace(
     module: nn.Module,
     *,
     keep_values: bool = True,
+    keep: Keep | None = None,
+    plan: Plan | None = None,
+    reducer: Callable[[Call], Statistics] = reduce,
     certify: Literal["sampled", "exact"] | None = "sampled",
     seed: int = 0,
     unseen: Literal["refuse", "list"] = "refuse",
@@ -280,18 +454,23 @@ def trace(
     Args:
         run: calls the model in any way; what it returns is `Trace.output`.
         module: the model whose attention calls are wanted.
-        keep_values: keep values and outputs too, which the exact certificate needs.
+        keep_values: False keeps neither values nor outputs, which exact certificates, contributions and patches need.
+        keep: number type, device and parts of what is kept; see `keeping.Keep`.
+        plan: keep what a memory plan says, statistics alone if need be; see `planning.plan`.
+        reducer: computes the statistics of a call, where the plan keeps nothing else.
         certify: prove each call as it is seen, on 32 queries drawn with `seed` or on all; None proves nothing
             until a map is asked for.
         unseen: see `tap`.
 
     Raises:
         CaptureError: see `tap`; also where `run` did not run the module, wrote over what was kept, or a call's
-            map does not reproduce its output.
+            map does not reproduce its output, and where more comes than was planned.
     """
-    return _listen(
-        run, module, gradients=False, certify=certify, seed=seed, unseen=unseen, keep_values=keep_values
-    )
+    if plan is not None:
+        keeper = plan.keeper(reduce=reducer if plan.choice == "statistics" else None)
+    else:
+        keeper = Keeper(keep or Keep(values=keep_values, outputs=keep_values))
+    return _listen(run, module, keeper, gradients=False, certify=certify, seed=seed, unseen=unseen, plan=plan)
 
 
 def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
@@ -309,7 +488,7 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
         attention.
     """
     with torch.enable_grad():
-        seen = _listen(run, module, gradients=True)
+        seen = _listen(run, module, Keeper(Keep()), gradients=True)
     calls, target = seen.calls, seen.output
     if not isinstance(target, Tensor) or target.dim() != 1 or not target.is_floating_point():
         got = tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__
@@ -339,32 +518,34 @@ def attention_gradient(run: Callable[[], Tensor], module: nn.Module) -> Trace:
 def _listen(
     run: Callable[[], Any],
     module: nn.Module,
+    keeper: Keeper,
     *,
     gradients: bool,
     certify: Literal["sampled", "exact"] | None = "sampled",
     seed: int = 0,
     unseen: Literal["refuse", "list"] = "refuse",
-    keep_values: bool = True,
+    plan: Plan | None = None,
 ) -> Trace:
     if certify not in ("sampled", "exact", None):
         raise UsageError(f"certify is {certify!r}; expected 'sampled', 'exact' or None.")
-    calls: list[Call] = []
     errors: dict[str, float] = {}
+    seen: list[str] = []
 
-    def keep(call: Call) -> None:
+    def prove(call: Call) -> None:
+        seen.append(call.layer)
         if certify is not None:
-            error = call.certificate(
-                sample=SAMPLED_QUERIES if certify == "sampled" else None, seed=seed + len(calls)
-            )
+            sample = SAMPLED_QUERIES if certify == "sampled" else None
+            error = call.certificate(sample=sample, seed=seed + len(seen))
             if error is not None:
                 errors[call.layer] = error
                 if not error <= call.tolerance:
                     raise _not_reproduced([call.layer], error, call.tolerance)
-        calls.append(call if keep_values else dataclasses.replace(call, value=None, output=None, versions=()))
+        keeper(call)
 
-    with tap(module, keep, gradients=gradients, unseen=unseen) as state:
+    with tap(module, prove, gradients=gradients, unseen=unseen) as state:
         output = run()
-    if not calls:
+    calls = keeper.finish()
+    if not seen:
         raise CaptureError(
             f"the run made no call of {type(module).__name__}. Hand in the module that it runs, not a copy of it."
         )
@@ -374,7 +555,9 @@ def _listen(
             f"{first(overwritten)}: queries, keys, values or output were changed in place after the call (a static "
             "cache does so), so that what was kept is no longer what was used. Trace one forward pass, without a cache."
         )
-    return Trace(calls, output=output, sampled=errors, unseen=state.unseen)
+    return Trace(
+        calls, output=output, sampled=errors, unseen=state.unseen, statistics=keeper.statistics, plan=plan
+    )
 
 
 def _whole(call: Call) -> Tensor:

@@ -1,0 +1,169 @@
+"""What a head does, in words, where the statistics of its maps pass a stated threshold."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import UsageError
+from ..records import Floats
+from .reductions import Statistics
+
+NO_ROLE = "no role under the stated thresholds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A role, the number that decides it, and the threshold it has to reach."""
+
+    role: str
+    measure: str  # in words, with its unit
+    direction: Literal["at least", "at most"]
+    threshold: float
+    value: Callable[
+        [Statistics], Floats | None
+    ]  # (example, head, query), NaN where undefined; None without data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRole:
+    """A role that a head has, or that it has none: `value` is the mean over queries that are no padding."""
+
+    layer: str
+    head: int
+    role: str
+    value: float | None
+    direction: str
+    threshold: float | None
+    n_examples: int
+    n_queries: int  # counted in the mean, over all examples
+
+
+def _class(*names: str) -> Callable[[Statistics], Floats | None]:
+    def value(statistics: Statistics) -> Floats | None:
+        return next((statistics.shares[name] for name in names if name in statistics.shares), None)
+
+    return value
+
+
+def _evenness(statistics: Statistics) -> Floats:
+    """Entropy / ln(keys allowed); undefined where at most one key is."""
+    n_allowed = statistics.n_allowed.astype(float)
+    some = n_allowed > 1
+    return np.where(some, statistics.entropy / np.log(np.where(some, n_allowed, math.e)), np.nan)
+
+
+def _nearness(statistics: Statistics) -> Floats:
+    """Mean distance / (number of keys allowed - 1); undefined where at most two keys are."""
+    n_allowed = statistics.n_allowed
+    return np.where(n_allowed > 2, statistics.distance / np.maximum(n_allowed - 1, 1), np.nan)
+
+
+def _lift(name: str) -> Callable[[Statistics], Floats | None]:
+    """Share on a class / the class's part of the keys; undefined in examples without the class."""
+
+    def value(statistics: Statistics) -> Floats | None:
+        if name not in statistics.shares:
+            return None
+        part = np.asarray(statistics.class_sizes[name], dtype=float)[:, None, None]
+        return np.where(part > 0, statistics.shares[name] / np.where(part > 0, part, 1.0), np.nan)
+
+    return value
+
+
+# Thresholds are conventions, not truths: a share of one half says that no other place gets more. "previous token" and
+# its like follow Clark et al. 2019 ("What Does BERT Look At?"), who report heads by their mean attention to the previous,
+# next and separator token; "rare word" follows Voita et al. 2019 ("Analyzing Multi-Head Self-Attention").
+RULES: tuple[Rule, ...] = (
+    Rule(
+        role="previous token",
+        measure="share",
+        direction="at least",
+        threshold=0.5,
+        value=lambda s: s.previous,
+    ),
+    Rule(
+        role="next token", measure="share", direction="at least", threshold=0.5, value=lambda s: s.following
+    ),
+    Rule(role="itself", measure="share", direction="at least", threshold=0.5, value=lambda s: s.itself),
+    Rule(
+        role="first-token sink", measure="share", direction="at least", threshold=0.5, value=lambda s: s.first
+    ),
+    Rule(role="separator", measure="share", direction="at least", threshold=0.5, value=_class("separator")),
+    Rule(
+        role="special tokens",
+        measure="share",
+        direction="at least",
+        threshold=0.5,
+        value=_class("special tokens"),
+    ),
+    Rule(role="broad", measure="entropy / ln(keys)", direction="at least", threshold=0.9, value=_evenness),
+    Rule(role="local", measure="mean distance / keys", direction="at most", threshold=0.1, value=_nearness),
+    Rule(
+        role="rare word",
+        measure="share / part of keys",
+        direction="at least",
+        threshold=3.0,
+        value=_lift("rare"),
+    ),
+)
+
+
+def roles(statistics: Sequence[Statistics], rules: Sequence[Rule] = RULES) -> tuple[HeadRole, ...]:
+    """The roles of every head of every call, in order; one line with `NO_ROLE` for a head that has none.
+
+    A value is the mean over the queries that are no padding and for which it is defined, all of a batch alike. The
+    roles "separator", "special tokens" and "rare word" need the classes "separator", "special tokens" and "rare" in
+    `Statistics.shares`, and are not looked for without them; those of positions are not in cross-attention. A role
+    names where a head looks, which is not what it does to the output.
+
+    Args:
+        statistics: one per call; several with the same layer (batches) are taken together.
+        rules: what to look for.
+
+    Raises:
+        UsageError: statistics of one layer differ in their number of heads.
+    """
+    layers = list(dict.fromkeys(one.layer for one in statistics))
+    found: list[HeadRole] = []
+    for layer in layers:
+        parts = [one for one in statistics if one.layer == layer]
+        heads = {one.n_heads for one in parts}
+        if len(heads) > 1:
+            raise UsageError(f"{layer}: statistics with {sorted(heads)} heads; expected those of one model.")
+        for head in range(parts[0].n_heads):
+            found += _of_head(layer, head, parts, rules)
+    return tuple(found)
+
+
+def _of_head(layer: str, head: int, parts: Sequence[Statistics], rules: Sequence[Rule]) -> list[HeadRole]:
+    n_examples = sum(one.n_examples for one in parts)
+    found = []
+    for rule in rules:
+        arrays = [(rule.value(one), one.valid) for one in parts]
+        values = [array[:, head][valid] for array, valid in arrays if array is not None]
+        joined = np.concatenate([value[~np.isnan(value)] for value in values]) if values else np.zeros(0)
+        if not joined.size:
+            continue
+        mean = float(joined.mean(dtype=np.float64))
+        if mean >= rule.threshold if rule.direction == "at least" else mean <= rule.threshold:
+            found.append(
+                HeadRole(
+                    layer=layer,
+                    head=head,
+                    role=rule.role,
+                    value=mean,
+                    direction=rule.direction,
+                    threshold=rule.threshold,
+                    n_examples=n_examples,
+                    n_queries=int(joined.size),
+                )
+            )
+    n_valid = sum(int(one.valid.sum()) for one in parts)
+    nothing = HeadRole(
+        layer=layer, head=head, role=NO_ROLE, value=None, direction="", threshold=None,
+        n_examples=n_examples, n_queries=n_valid,
+    )  # fmt: skip
+    return found or [nothing]
