@@ -23,13 +23,27 @@ if TYPE_CHECKING:
     from .evidence import from_columns as from_columns
     from .evidence import from_frame as from_frame
     from .evidence import read as read_evidence
+    from .interpret.gates import Edge as Edge
+    from .interpret.gates import Intervention as Intervention
+    from .interpret.gates import Mean as Mean
+    from .interpret.gates import Patch as Patch
+    from .interpret.gates import Resample as Resample
+    from .interpret.gates import gates as gates
+    from .interpret.generation import trace_generation as trace_generation
     from .interpret.gradients import attribute as attribute
     from .interpret.gradients import head_effects as head_effects
-    from .interpret.gradients import trace as trace
     from .interpret.gradients import view as view
+    from .interpret.head_roles import roles as head_roles
+    from .interpret.interventions import every_head as every_head
+    from .interpret.interventions import intervene as intervene
+    from .interpret.keeping import Keep as Keep
     from .interpret.models import Subject as Subject
     from .interpret.models import load as load
     from .interpret.models import wrap as wrap
+    from .interpret.trace_files import read_trace as read_trace
+    from .interpret.tracing import head_statistics as head_statistics
+    from .interpret.tracing import plan_trace as plan_trace
+    from .interpret.tracing import trace as trace
     from .records import Attribution as Attribution
     from .records import Audit as Audit
     from .records import Contrast as Contrast
@@ -44,25 +58,39 @@ _WHERE = {
     "Attribution": ".records",
     "Audit": ".records",
     "Contrast": ".records",
+    "Edge": ".interpret.gates",
     "Evidence": ".evidence",
+    "Intervention": ".interpret.gates",
+    "Keep": ".interpret.keeping",
     "Ledger": ".records",
+    "Mean": ".interpret.gates",
+    "Patch": ".interpret.gates",
+    "Resample": ".interpret.gates",
     "Review": ".records",
     "Rows": ".records",
     "Subject": ".interpret.models",
     "attribute": ".interpret.gradients",
     "audit": ".bias.audit",
     "contrast": ".bias.ledger",
+    "every_head": ".interpret.interventions",
     "from_columns": ".evidence",
     "from_frame": ".evidence",
+    "gates": ".interpret.gates",
     "gather": ".review",
     "head_effects": ".interpret.gradients",
+    "head_roles": ".interpret.head_roles:roles",
+    "head_statistics": ".interpret.tracing",
+    "intervene": ".interpret.interventions",
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
+    "plan_trace": ".interpret.tracing",
     "read_evidence": ".evidence:read",
     "read_policy": ".bias.policy",
     "read_rows": ".review",
+    "read_trace": ".interpret.trace_files",
     "review": ".review",
-    "trace": ".interpret.gradients",
+    "trace": ".interpret.tracing",
+    "trace_generation": ".interpret.generation",
     "view": ".interpret.gradients",
     "wrap": ".interpret.models",
 }
@@ -71,25 +99,39 @@ __all__ = [
     "Attribution",
     "Audit",
     "Contrast",
+    "Edge",
     "Evidence",
+    "Intervention",
+    "Keep",
     "Ledger",
+    "Mean",
+    "Patch",
+    "Resample",
     "Review",
     "Rows",
     "Subject",
     "attribute",
     "audit",
     "contrast",
+    "every_head",
     "from_columns",
     "from_frame",
+    "gates",
     "gather",
     "head_effects",
+    "head_roles",
+    "head_statistics",
+    "intervene",
     "ledger",
     "load",
+    "plan_trace",
     "read_evidence",
     "read_policy",
     "read_rows",
+    "read_trace",
     "review",
     "trace",
+    "trace_generation",
     "view",
     "wrap",
 ]

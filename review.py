@@ -142,7 +142,8 @@ def review(
     Raises:
         DataError, PolicyError, CaptureError: as their messages say.
     """
-    from .interpret.gradients import attribute, certify, head_effects, view
+    from .interpret.gradients import attribute, head_effects, view
+    from .interpret.tracing import certify
 
     if not rows.groups:
         raise DataError(

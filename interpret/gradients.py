@@ -1,8 +1,5 @@
 """Gradient attributions with their own proof: integrated gradients, and attention combined with gradients."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,9 +7,8 @@ from tqdm.auto import tqdm
 
 from ..errors import DataError, ModelError
 from ..records import Attribution, Floats, HeadEffect, Rows, View
-from .models import Batch, Subject, check_finite, chunks, score
-from .trace import Trace, attention_gradient
-from .trace import trace as trace_run
+from .models import Subject, check_finite, score
+from .tracing import gradient_traces
 
 RELATIVE_TOLERANCE = 0.01  # completeness error allowed, as a part of |f(x) - f(b)|
 FLOOR = 0.05  # ... or of this many standard deviations of the scores, where |f(x) - f(b)| is smaller
@@ -125,48 +121,6 @@ def _integrate(subject: Subject, rows: Rows, nodes: int, batch_size: int) -> tup
         internal_batch_size=max(len(rows), batch_size * 8),
     )
     return parts.double().sum(dim=-1).detach().cpu().numpy(), start
-
-
-def trace(subject: Subject, rows: Rows) -> Trace:
-    """Every attention call of the subject on these rows, as one batch: maps on demand from kept q and k.
-
-    Raises:
-        CaptureError: an attention call could not be seen, or its map does not reproduce its output.
-    """
-    if not len(rows):
-        raise DataError("there are no rows to trace.")
-    batch = subject.encode(rows)
-
-    def run() -> Tensor:
-        with torch.no_grad():
-            return subject.forward(batch, None)
-
-    return trace_run(run, subject.module)
-
-
-def certify(subject: Subject, rows: Rows, *, batch_size: int = 64) -> dict[str, Any]:
-    """||A V - O|| / ||O|| of every attention call on all rows, the largest over batches.
-
-    Raises:
-        CaptureError: a layer's certificate is beyond the tolerance of its dtype.
-    """
-    largest: dict[str, float] = {}
-    for part in chunks(rows, batch_size):
-        captured = trace(subject, part)
-        captured.certify()
-        for layer, error in captured.certificate().items():
-            largest[layer] = max(error, largest.get(layer, 0.0))
-    return {"n": len(rows), "how": "exact, all unmasked queries of all rows", "layers": largest}
-
-
-def gradient_traces(subject: Subject, rows: Rows, *, batch_size: int = 64) -> Iterator[tuple[Rows, Trace]]:
-    """Batches of rows with a trace that also knows dO, the gradient of the target at every attention output."""
-    for part in chunks(rows, batch_size):
-        yield part, _gradient_trace(subject, subject.encode(part))
-
-
-def _gradient_trace(subject: Subject, batch: Batch) -> Trace:
-    return attention_gradient(lambda: subject.select(subject.forward(batch, None)), subject.module)
 
 
 def head_effects(subject: Subject, rows: Rows, *, batch_size: int = 64, progress: bool = False) -> HeadEffect:

@@ -1,13 +1,12 @@
 """A Subject: any model as rows -> scores, differentiable from its embeddings.
 
-Three ways to one: `load` a folder of ours, `load` a Hugging Face folder with a sequence-classification
-head, or `wrap` a module of your own. Everything downstream (scores, attributions, attention) asks a
-Subject for the same five things and knows no architecture.
+Three ways to one: `load` a folder of ours, `load` a Hugging Face folder, or `wrap` a module of your own.
+Everything downstream (scores, attributions, attention) asks a Subject for the same few things and knows no
+architecture.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Floats, Rows
+from .weights import DeviceMap, digest, dtype_named, quantised
 
 Batch = Mapping[str, Tensor]
 
@@ -45,18 +45,18 @@ class Subject:
     reference: Callable[[Batch], Tensor]  # -> (example, token, width), what the input is compared with
     forward: Callable[[Batch, Tensor | None], Tensor]  # logits, from these embeddings where given
     device: torch.device
+    task: str = "classification"
+    says: str = ""  # the target in words, where the labels alone do not say it
+    # Names of what a decoder reads, beside an encoder; positions of its attention maps.
+    decoder_names: Callable[[Rows], tuple[tuple[str, ...], ...]] | None = None
+    decode: Callable[[Sequence[int]], tuple[str, ...]] | None = None  # token numbers -> names
+    special: tuple[str, ...] = ()  # names of tokens that belong to no text: markers of begin, end, padding
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
         """The scalar being scored and explained, in words."""
-        if len(self.labels) == 1:
-            return self.labels[0]
-        positive = f"logit({self.labels[self.positive]})"
-        others = [label for i, label in enumerate(self.labels) if i != self.positive]
-        if len(others) == 1:
-            return f"{positive} - logit({others[0]})"
-        return f"{positive} - mean logit of {', '.join(others)}"
+        return self.says or difference(self.labels, self.positive)
 
     @property
     def unit(self) -> str:
@@ -64,9 +64,18 @@ class Subject:
         return "logit" if len(self.labels) > 1 else "output"
 
     def select(self, outputs: Tensor) -> Tensor:
-        """The target of each example from the model's outputs (example, label) -> (example,)."""
+        """The target of each example from the model's outputs (example, label) -> (example,).
+
+        Raises:
+            ModelError: the number of outputs is not the number of labels.
+        """
         if outputs.ndim == 1 or outputs.shape[1] == 1:
             return outputs.reshape(len(outputs))
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.labels):
+            raise ModelError(
+                f"{self.name} gives outputs of shape {tuple(outputs.shape)} and has {len(self.labels)} label(s) "
+                f"({first(self.labels)}); (example, label) is expected. Name one label per output: labels=(...)."
+            )
         others = outputs.sum(dim=1) - outputs[:, self.positive]
         return outputs[:, self.positive] - others / (outputs.shape[1] - 1)
 
@@ -75,6 +84,30 @@ class Subject:
         return (
             f"Subject({self.name}: {type(self.module).__name__}, {size:,} parameters, target {self.target})"
         )
+
+
+def difference(labels: tuple[str, ...], positive: int) -> str:
+    """A logit difference in words: one label against the mean of the others."""
+    if len(labels) == 1:
+        return labels[0]
+    others = [label for i, label in enumerate(labels) if i != positive]
+    if len(others) == 1:
+        return f"logit({labels[positive]}) - logit({others[0]})"
+    shown = ", ".join(others) if len(others) <= 12 else f"the other {len(others)} labels"
+    return f"logit({labels[positive]}) - mean logit of {shown}"
+
+
+def label_index(labels: tuple[str, ...], positive: str | None) -> int:
+    """The place of the positive label; the last where none is named.
+
+    Raises:
+        ModelError: there is no such label.
+    """
+    if positive is None:
+        return len(labels) - 1
+    if positive not in labels:
+        raise ModelError(f"the model has no label {positive!r}: {did_you_mean(positive, labels)}")
+    return labels.index(positive)
 
 
 def chunks(rows: Rows, batch_size: int) -> list[Rows]:
@@ -115,13 +148,6 @@ def check_finite(scores: Floats, ids: tuple[str, ...], name: str) -> None:
         )
 
 
-def _digest(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
 def pick_device(device: str) -> torch.device:
     """The torch device called `device`; "auto" takes CUDA, then MPS, then the CPU."""
     if device == "auto":
@@ -141,48 +167,89 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def load(folder: str | Path, *, device: str = "cpu", positive: str | None = None) -> Subject:
-    """A Subject from a folder: one saved by Clinometer, or a Hugging Face sequence classifier.
+def load(
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    task: str | None = None,
+    positive: str | None = None,
+    candidates: Sequence[str] | None = None,
+    device_map: DeviceMap | None = None,
+    quantise: str | None = None,
+    adapter: str | Path | None = None,
+) -> Subject:
+    """A Subject from a folder: one saved by Clinometer, or a Hugging Face model for one of eight tasks.
 
-    Only safetensors weights are read and no code of the folder is run.
+    Only safetensors weights are read and no code of the folder is run. `docs/models.md` says of each task what is
+    scored, which columns the rows need, and what is refused.
 
     Args:
         folder: holds `clinometer.json` (ours) or `config.json` (Hugging Face).
         device: "cpu", "cuda", "mps" or "auto".
+        dtype: "float32", "float64", "bfloat16" or "float16". Scores are float64 numbers of whatever this gives.
+        task: which head to load, where config.json names no architecture.
         positive: the label whose logit counts as positive; by default the one the folder names, else the last.
+            Of candidates, the first.
+        candidates: for language models: words, one token each, whose logits are compared.
+        device_map: puts parts of a large model on several devices ("auto", or module name -> device); needs
+            accelerate.
+        quantise: "int8" (torch, CPU, no gradients) or "int8-weights" (torchao).
+        adapter: the folder of a PEFT adapter, merged into the weights; needs peft.
 
     Raises:
-        ModelError: the folder is missing or incomplete, or names a label it does not have.
+        ModelError: the folder is missing, incomplete, damaged or unsafe, is of another kind, or names a label it
+            does not have.
     """
     path = Path(folder)
     if not path.is_dir():
         raise ModelError(f"{path} is not a folder. Name the folder that holds the model's files.")
+    if isinstance(candidates, str):
+        raise ModelError(f"candidates={candidates!r} is one text; several words are expected: ('yes', 'no').")
+    if device_map is not None and device != "cpu":
+        raise ModelError("device and device_map both say where the model goes: give one of them.")
     where = pick_device(device)
     if (path / "clinometer.json").exists():
-        return _load_ours(path, where, positive)
+        only = {"task": task, "candidates": candidates, "device_map": device_map, "adapter": adapter}
+        given = [name for name, value in only.items() if value is not None]
+        if given:
+            raise ModelError(
+                f"{path} was saved by Clinometer; {first(given)} is for Hugging Face folders only."
+            )
+        return _load_ours(path, where, dtype, positive, quantise)
     if (path / "config.json").exists():
-        return _load_hugging_face(path, where, positive)
+        from .hugging_face import load_hugging_face
+
+        return load_hugging_face(
+            path,
+            device=where,
+            dtype=dtype,
+            task=task,
+            positive=positive,
+            candidates=None if candidates is None else tuple(candidates),
+            device_map=device_map,
+            quantise=quantise,
+            adapter=None if adapter is None else Path(adapter),
+        )
     raise ModelError(
         f"{path} holds neither clinometer.json (a model saved by Clinometer) nor config.json (Hugging Face). "
         f"It holds: {first(sorted(item.name for item in path.iterdir())) or 'nothing'}."
     )
 
 
-def _positive_index(labels: tuple[str, ...], positive: str | None) -> int:
-    if positive is None:
-        return len(labels) - 1
-    if positive not in labels:
-        raise ModelError(f"the model has no label {positive!r}: {did_you_mean(positive, labels)}")
-    return labels.index(positive)
-
-
-def _load_ours(path: Path, device: torch.device, positive: str | None) -> Subject:
+def _load_ours(
+    path: Path, device: torch.device, dtype: str, positive: str | None, quantise: str | None
+) -> Subject:
     from .folders import load as load_folder
 
     model, preprocessor, metadata = load_folder(path)
     extra: Mapping[str, Any] = metadata["extra"]
-    return ours(
-        model,
+    module: nn.Module = model.to(device, dtype_named(dtype))
+    words = "none"
+    if quantise is not None:
+        module, words = quantised(module, quantise)
+    subject = ours(
+        module,
         preprocessor,
         labels=tuple(metadata["labels"]),
         positive=positive or extra.get("positive"),
@@ -191,11 +258,29 @@ def _load_ours(path: Path, device: torch.device, positive: str | None) -> Subjec
         device=device,
         provenance={
             "kind": "clinometer",
-            "weights_sha256": _digest(*path.glob("*.safetensors")),
-            "settings_sha256": _digest(path / "clinometer.json"),
+            "weights_sha256": digest(path.glob("*.safetensors")),
+            "settings_sha256": digest([path / "clinometer.json"]),
+            "dtype": dtype,
+            "quantisation": words,
             **{key: extra[key] for key in ("data", "training", "groups") if key in extra},
         },
     )
+    return without_gradients(subject) if quantise == "int8" else subject
+
+
+def without_gradients(subject: Subject) -> Subject:
+    """The Subject, refusing gradients: torch's int8 layers drop them without an error."""
+    forward = subject.forward
+
+    def guarded(batch: Batch, embedded: Tensor | None) -> Tensor:
+        if torch.is_grad_enabled():
+            raise ModelError(
+                f"{subject.name} is quantised to int8, whose layers have no gradient. Scores and traces work; for "
+                "attributions load it with quantise='int8-weights' (torchao) or without quantise."
+            )
+        return forward(batch, embedded)
+
+    return dataclasses.replace(subject, forward=guarded)
 
 
 def ours(
@@ -254,10 +339,11 @@ def ours(
         name=name,
         module=model,
         labels=labels,
-        positive=_positive_index(labels, positive),
+        positive=label_index(labels, positive),
         threshold=threshold,
         baseline=words[preprocessor.kind],
         prefix=("[CLS]",),
+        special=("[CLS]",),
         columns=tuple(preprocessor.columns),
         encode=encode,
         names=names,
@@ -269,143 +355,16 @@ def ours(
     )
 
 
-def _load_hugging_face(path: Path, device: torch.device, positive: str | None) -> Subject:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    if not list(path.glob("*.safetensors")):
-        pickles = first(sorted(item.name for item in path.glob("*.bin")))
-        raise ModelError(
-            f"{path} has no .safetensors weights{' (it has ' + pickles + ')' if pickles else ''}. Pickled weights "
-            "can run code when read and are refused: save the model again with save_pretrained()."
-        )
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path / 'config.json'} is not JSON: {error}.") from error
-    architectures = config.get("architectures") or []
-    if not any("SequenceClassification" in str(name) for name in architectures):
-        raise ModelError(
-            f"{path} holds {first(architectures) or 'no named architecture'}; a model with a "
-            "ForSequenceClassification head is expected. For another module use clinometer.wrap()."
-        )
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} cannot be loaded by transformers: {str(error).splitlines()[0]}") from error
-    labels = tuple(str(model.config.id2label[i]) for i in range(model.config.num_labels))
-    return hugging_face(
-        model,
-        tokenizer,
-        labels=labels,
-        positive=positive,
-        name=path.name,
-        device=device,
-        provenance={
-            "kind": "transformers",
-            "weights_sha256": _digest(*path.glob("*.safetensors")),
-            "settings_sha256": _digest(path / "config.json"),
-            "tokenizer_sha256": _digest(*path.glob("tokenizer*"), *path.glob("vocab*")),
-        },
-    )
-
-
-def hugging_face(
-    model: Any,
-    tokenizer: Any,
-    *,
-    labels: tuple[str, ...],
-    positive: str | None = None,
-    name: str = "model",
-    device: torch.device | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Subject:
-    """A Subject from a Hugging Face sequence classifier and its tokenizer; inputs are in the column `text`.
-
-    The baseline is the mask token at every token but special ones and padding; a tokenizer without a mask
-    token gives the padding token, then the unknown token, in that order.
-    """
-    where = device or torch.device("cpu")
-    model = model.to(where).eval()
-    substitutes = (
-        ("mask", tokenizer.mask_token_id),
-        ("padding", tokenizer.pad_token_id),
-        ("unknown", tokenizer.unk_token_id),
-    )
-    chosen = next(((word, number) for word, number in substitutes if number is not None), None)
-    if chosen is None:
-        raise ModelError(
-            f"the tokenizer of {name} has no mask, padding or unknown token to compare a text with. Name one: "
-            "tokenizer.pad_token = tokenizer.eos_token."
-        )
-    word, substitute = chosen
-    special = torch.tensor(sorted(set(tokenizer.all_special_ids)), device=where)
-    embedding = model.get_input_embeddings()
-
-    def tokenize(rows: Rows, **kwargs: Any) -> Any:
-        if "text" not in rows.inputs:
-            raise DataError(
-                f"the model {name} reads the column 'text', which is missing: {did_you_mean('text', rows.inputs)}"
-            )
-        texts = [str(text) for text in rows.inputs["text"]]
-        return tokenizer(texts, truncation=True, max_length=_longest(model, tokenizer), **kwargs)
-
-    def encode(rows: Rows) -> Batch:
-        encoded = tokenize(rows, padding=True, return_tensors="pt")
-        return {key: value.to(where) for key, value in encoded.items()}
-
-    def names(rows: Rows) -> tuple[tuple[str, ...], ...]:
-        ids = tokenize(rows)["input_ids"]
-        return tuple(tuple(tokenizer.convert_ids_to_tokens(row)) for row in ids)
-
-    def reference(batch: Batch) -> Tensor:
-        ids = batch["input_ids"]
-        kept = torch.isin(ids, special) | (batch["attention_mask"] == 0)
-        embedded: Tensor = embedding(torch.where(kept, ids, torch.full_like(ids, substitute)))
-        return embedded
-
-    def forward(batch: Batch, embedded: Tensor | None) -> Tensor:
-        inputs = {key: value for key, value in batch.items() if key != "input_ids"}
-        start = embedding(batch["input_ids"]) if embedded is None else embedded
-        logits: Tensor = model(inputs_embeds=start, **inputs).logits
-        return logits
-
-    return Subject(
-        name=name,
-        module=model,
-        labels=labels,
-        positive=_positive_index(labels, positive),
-        threshold=0.0,
-        baseline=f"the {word} token at every token but special ones",
-        prefix=(),
-        columns=("text",),
-        encode=encode,
-        names=names,
-        embed=lambda batch: embedding(batch["input_ids"]),
-        reference=reference,
-        forward=forward,
-        device=where,
-        provenance=provenance or {},
-    )
-
-
-def _longest(model: Any, tokenizer: Any) -> int:
-    places = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return int(min(places, tokenizer.model_max_length))
-
-
 def wrap(
     module: nn.Module,
+    forward: Callable[..., Any] | None = None,
     *,
-    encode: Callable[[Rows], Batch],
-    embed: Callable[[Batch], Tensor],
-    forward: Callable[[Batch, Tensor | None], Tensor],
-    reference: Callable[[Batch], Tensor],
-    names: Callable[[Rows], tuple[tuple[str, ...], ...]],
-    labels: tuple[str, ...],
-    baseline: str,
+    encode: Callable[[Rows], Batch] | None = None,
+    embed: Callable[[Batch], Tensor] | None = None,
+    reference: Callable[[Batch], Tensor] | None = None,
+    names: Callable[[Rows], tuple[tuple[str, ...], ...]] | None = None,
+    labels: tuple[str, ...] = ("output",),
+    baseline: str | None = None,
     positive: str | None = None,
     threshold: float = 0.0,
     prefix: tuple[str, ...] = (),
@@ -414,14 +373,22 @@ def wrap(
 ) -> Subject:
     """A Subject from any module of your own.
 
+    The module alone is enough to trace it: `wrap(module)`, or `wrap(module, forward)` where it is not called as
+    `module(**batch)`. Scores of several outputs need `labels`. Attributions need `embed`, `reference`, `baseline` and a
+    forward that runs from embeddings, and say so.
+
     Args:
-        module: the module, in evaluation mode; attention is captured inside it.
-        encode: rows -> tensors, each with the example as first axis.
+        module: the module, in evaluation mode; attention is captured inside it. A compiled module is traced through
+            its original code.
+        forward: tensors -> outputs, or (tensors, embeddings or None) -> outputs (example, label). By default
+            `module(**batch)`; of a record with `logits`, these; of a tuple, the first.
+        encode: rows -> tensors, each with the example as first axis. By default every column as a tensor on the
+            module's device, floating-point columns in its number type.
         embed: tensors -> embeddings (example, token, width).
-        forward: (tensors, embeddings or None) -> outputs (example, label).
         reference: tensors -> the embeddings compared with, of the same shape. There is no default: a zero
             vector is nobody's input.
-        names: rows -> token names per example.
+        names: rows -> token names per example. By default numbers "0", "1", ... along what `embed` returns, or along
+            the keys of the first attention call.
         labels: one name per output.
         baseline: what `reference` is, in words; it is printed in reports.
         positive: the label whose logit is scored; by default the last.
@@ -429,24 +396,25 @@ def wrap(
         prefix: names of tokens that the module itself puts first.
         columns: the input columns that `encode` reads, for rows that come from a file.
         name: what reports call the model.
+
+    Raises:
+        ModelError: the module is in training mode, some arguments of an attribution are given and others not, or
+            `forward` takes no tensors.
     """
-    if module.training:
-        raise ModelError(f"{type(module).__name__} is in training mode: call module.eval() first.")
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    return Subject(
-        name=name,
-        module=module,
-        labels=labels,
-        positive=_positive_index(labels, positive),
-        threshold=threshold,
-        baseline=baseline,
-        prefix=prefix,
-        columns=columns,
+    from .wrapping import wrapped
+
+    return wrapped(
+        module,
+        forward,
         encode=encode,
-        names=names,
         embed=embed,
         reference=reference,
-        forward=forward,
-        device=device,
-        provenance={"kind": "wrapped", "class": f"{type(module).__module__}.{type(module).__qualname__}"},
+        names=names,
+        labels=tuple(labels),
+        baseline=baseline,
+        positive=label_index(tuple(labels), positive),
+        threshold=threshold,
+        prefix=prefix,
+        columns=columns,
+        name=name,
     )

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from operator import eq
 
 import numpy as np
 from jaxtyping import Bool
@@ -43,7 +45,7 @@ def token_classes(
     total = sum(frequencies.values()) if frequencies else 0
 
     def rare(token: str) -> bool:
-        return bool(frequencies) and frequencies.get(token, 0) < rare_below * total if frequencies else False
+        return frequencies is not None and frequencies.get(token, 0) < rare_below * total
 
     found = {
         "special tokens": mark(tokens, n_keys, lambda token: token in special, padded_left),
@@ -59,18 +61,25 @@ def token_classes(
 
 
 def feature_classes(
-    tokens: Sequence[Sequence[str]], n_keys: int, names: Sequence[str]
+    tokens: Sequence[Sequence[str]],
+    n_keys: int,
+    names: Sequence[str],
+    padded_left: Sequence[int] | None = None,
 ) -> dict[str, Bool[np.ndarray, "example key"]]:
-    """One class per named feature or word: the keys of that name.
+    """One class per named feature or word: the keys of that name; a class without members is returned too."""
+    return {name: mark(tokens, n_keys, partial(eq, name), padded_left) for name in names}
+
+
+def check_names(tokens: Sequence[Sequence[str]], names: Sequence[str]) -> None:
+    """Refuse names that are no token of any example.
 
     Raises:
-        UsageError: a name is no token of any example.
+        UsageError: naming the first, and what it may have meant.
     """
     known = sorted({token for row in tokens for token in row})
     absent = [name for name in names if name not in known]
     if absent:
         raise UsageError(f"no token is named {absent[0]!r}; {did_you_mean(absent[0], known)}")
-    return {name: mark(tokens, n_keys, lambda token, name=name: token == name) for name in names}  # type: ignore[misc]
 
 
 def count_tokens(tokens: Sequence[Sequence[str]]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Attention maps computed on demand from the queries and keys that were kept, with their certificate."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,12 +19,13 @@ from .keeping import Keep, Keeper
 from .planning import Plan
 from .reductions import Engine, Statistics, reduce
 from .tap import tap
-from .token_classes import token_classes
+from .token_classes import feature_classes, token_classes
 
 if TYPE_CHECKING:
     from .rollout import CrossRelevance
 
 STATISTICS = ("entropy", "received")
+DECODER = re.compile(r"(^|\.)decoder(\.|$)")
 SAMPLED_QUERIES = 32  # certified in each call while tracing
 
 
@@ -56,6 +58,7 @@ class Trace:
         self.kinds: tuple[str, ...] = tuple(one.kind for one in self.calls or self.reduced)
         self.plan = plan  # what was kept, and why, where a memory budget was given
         self.tokens = None if tokens is None else tuple(tuple(row) for row in tokens)
+        self.decoder_tokens: tuple[tuple[str, ...], ...] | None = None  # of an encoder-decoder
         self.special = frozenset(special)  # names of special tokens
         self.output = output  # what the run returned
         self.gradients = None if gradients is None else tuple(gradients)  # dO, (example, head, query, width)
@@ -209,18 +212,36 @@ class Trace:
             for place in places
         )
 
-    def classes(self, layer: int | str) -> dict[str, Bool[np.ndarray, "example key"]]:
-        """Special tokens and separators among the keys of a layer; empty where the tokens are not those keys."""
+    def classes(
+        self,
+        layer: int | str,
+        *,
+        frequencies: Mapping[str, int] | None = None,
+        features: Sequence[str] = (),
+    ) -> dict[str, Bool[np.ndarray, "example key"]]:
+        """Special tokens, separators, rare and named tokens among the keys of a layer.
+
+        Empty where the tokens are not that layer's keys (cross-attention, pooled or shifted positions).
+
+        Args:
+            frequencies: token -> how often it was seen in a corpus: what is rare.
+            features: tokens that each make a class of their own.
+        """
         call = self.call(layer)
-        if self.tokens is None or call.kind != "self" or any(len(row) > call.n_keys for row in self.tokens):
+        names = self.decoder_tokens if self.decoder_tokens and DECODER.search(call.layer) else self.tokens
+        if names is None or call.kind != "self" or call.n_queries != call.n_keys:
             return {}
         real = call.valid().cpu().numpy()
-        if call.n_queries != call.n_keys or any(
-            int(real[i].sum()) not in (len(row), call.n_keys) for i, row in enumerate(self.tokens)
+        if any(
+            int(real[i].sum()) not in (len(row), call.n_keys) or len(row) > call.n_keys
+            for i, row in enumerate(names)
         ):
             return {}
-        left = [int(row.argmax()) if row.any() else 0 for row in real]
-        return token_classes(self.tokens, call.n_keys, special=self.special, padded_left=left)
+        left = [int(row.argmax()) for row in real]
+        found = token_classes(
+            names, call.n_keys, special=self.special, frequencies=frequencies, padded_left=left
+        )
+        return found | feature_classes(names, call.n_keys, features, left)
 
     def roles(self, statistics: Sequence[Statistics] | None = None) -> tuple[HeadRole, ...]:
         """What each head does, in words, where its statistics pass a stated threshold; see `head_roles.RULES`."""

@@ -55,6 +55,8 @@ def save_trace(
         CaptureError: a tensor was written over by the model since, or cannot be stored.
     """
     target = Path(folder).absolute()
+    if not trace.calls:
+        raise UsageError("only statistics of this trace were kept; there are no calls to save.")
     _may_write(target, force)
     if tokens is not None and len(tokens) != trace.calls[0].n_examples:
         raise UsageError(
@@ -72,6 +74,8 @@ def save_trace(
         os.chmod(temporary, 0o755)
         settings = _written(trace, temporary)
         settings["tokens"] = None if tokens is None else [list(names) for names in tokens]
+        settings["special"] = sorted(trace.special)
+        settings["decoder_tokens"] = trace.decoder_tokens and [list(names) for names in trace.decoder_tokens]
         text = json.dumps(settings, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / SETTINGS).write_text(text + "\n", encoding="utf-8")
         _may_write(target, force)
@@ -248,7 +252,11 @@ def read_trace(folder: str | Path, *, verify: bool = True) -> Trace:
             gradients=gradients if settings["gradients"] else None,
             sampled=_numbers(settings["sampled"]),
             unseen=settings["unseen"],
+            tokens=settings["tokens"],
+            special=settings["special"],
         )
+        if settings["decoder_tokens"] is not None:
+            trace.decoder_tokens = tuple(tuple(names) for names in settings["decoder_tokens"])
         if settings["certificate"] is not None:
             trace._certificate = _numbers(settings["certificate"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from clinometer.errors import DataError, ModelError
-from clinometer.interpret.gradients import attribute, certify, head_effects, trace, view
+from clinometer.interpret.gradients import attribute, head_effects, view
 from clinometer.interpret.models import score, wrap
+from clinometer.interpret.tracing import certify, trace
 from clinometer.records import Rows
 from reference.integrated import integrated_gradients
 from reference.subjects import applicants, fitted
