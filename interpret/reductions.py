@@ -108,7 +108,7 @@ def reduce(
         top: how many of the largest weights of each row to keep, with their keys: largest first; where fewer
             keys have weight the rest is -1 and 0. Which of equal weights come first is not promised.
         engine: "torch" runs on every device and call; "numba" is one compiled pass over float32 calls on the CPU
-            (the `accelerate` extra); "auto" takes the second where it can, since they agree to float32 rounding.
+            (the `fast` extra); "auto" takes the second where it can, since they agree to float32 rounding.
         max_memory: bytes of working memory beside what is returned; None lets blocks be as large as they are fast.
 
     Raises:
@@ -148,7 +148,7 @@ def reduce(
 def _obstacle(call: Call) -> str | None:
     """Why the compiled pass cannot take this call; None where it can."""
     if importlib.util.find_spec("numba") is None:
-        return "numba is not installed (pip install 'clinometer[accelerate]')"
+        return "numba is not installed (pip install 'clinometer[fast]')"
     if call.given is not None:
         return "the model handed out its map, so that there are no queries and keys"
     if call.device.type != "cpu":

@@ -295,7 +295,9 @@ def test_every_core_dependency_has_its_row_in_the_decision() -> None:
     assert rows == core
 
 
-@pytest.mark.parametrize("extra", ["core", "demo", "notebook", "dev"])
+@pytest.mark.parametrize(
+    "extra", ["core", "demo", "notebook", "fast", "devices", "adapters", "quantised", "images", "dev"]
+)
 def test_constraints_pin_what_is_required(extra: str) -> None:
     pinned = {}
     for line in read(Path("constraints.txt")).splitlines():
@@ -312,13 +314,13 @@ def test_constraints_pin_what_is_required(extra: str) -> None:
             assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
 
 
-def test_the_dev_extra_brings_demo_and_notebook() -> None:
+def test_the_dev_extra_brings_what_no_test_should_skip_for() -> None:
     (own,) = [
         Requirement(line)
         for line in CONFIGURATION["project"]["optional-dependencies"]["dev"]
         if Requirement(line).name == "clinometer"
     ]
-    assert own.extras == {"demo", "notebook"}
+    assert own.extras == {"demo", "notebook", "fast", "devices", "adapters", "quantised", "images"}
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=str)

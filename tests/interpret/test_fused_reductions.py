@@ -192,7 +192,7 @@ def test_without_numba_torch_does_it_and_asking_for_numba_says_how_to_get_it(
     )
     agree(with_it, reduce(call))
     with pytest.raises(
-        UsageError, match=r"numba is not installed \(pip install 'clinometer\[accelerate\]'\)"
+        UsageError, match=r"numba is not installed \(pip install 'clinometer\[fast\]'\)"
     ):
         reduce(call, engine="numba")
 
