@@ -125,10 +125,11 @@ class Observer:
         self.module, self.listener, self.editor, self.gradients = module, listener, editor, gradients
         self.refuse_unseen = refuse_unseen
         self.thread = threading.get_ident()
+        self.parts = dict(module.named_modules())
         self.names = {
             id(part): name.replace("_orig_mod.", "").removesuffix("_orig_mod").strip(".")
             or type(part).__name__
-            for name, part in module.named_modules()
+            for name, part in self.parts.items()
         }
         self.stack: list[Frame] = []
         self.counts: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from .by_hand import WATCHED, Follower
 from .fused import fused, multi_head
-from .observer import Editor, Listener, Observer, active
+from .observer import ATTENTION_CLASS, Editor, Listener, Observer, active
 from .registry import observed_registry
 
 INTERESTING = WATCHED | {F.scaled_dot_product_attention, F.multi_head_attention_forward}
@@ -29,7 +30,10 @@ class _Mode(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func not in INTERESTING or not (open_taps := active()) or open_taps[-1] is not self.tap:
+        if func not in INTERESTING:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        open_taps = active()
+        if not open_taps or open_taps[-1] is not self.tap:
             return func(*args, **(kwargs or {}))
         taps = [tap for tap in open_taps if tap.listening]
         if not taps:
@@ -42,11 +46,24 @@ class _Mode(TorchFunctionMode):
 
 
 def _may_attend(module: nn.Module) -> bool:
-    """Whether a module's own forward could attend: torch's linear layers, norms and activations do not."""
-    home = type(module).__module__
-    return not home.startswith("torch.nn.modules.") or (
-        home in ATTENDING and bool(list(module.children()) or isinstance(module, nn.MultiheadAttention))
-    )
+    """Whether a module is told apart as a place where attention happens.
+
+    Not torch's linear layers, norms and activations, nor a part without parts whose class is not called attention:
+    what happens in it is named after the module it belongs to.
+    """
+    kind: Any = type(module)
+    return bool(module._modules and not _of_torch(kind)) or bool(_called_attention(kind))
+
+
+@lru_cache(maxsize=1024)
+def _of_torch(kind: Any) -> bool:
+    home: str = kind.__module__
+    return home.startswith("torch.nn.modules.") and home not in ATTENDING
+
+
+@lru_cache(maxsize=1024)
+def _called_attention(kind: Any) -> bool:
+    return bool(ATTENTION_CLASS.search(kind.__name__))
 
 
 @contextmanager
@@ -84,16 +101,16 @@ def tap(
     """
     state = Observer(module, listener, editor=editor, gradients=gradients, refuse_unseen=unseen == "refuse")
     with ExitStack() as stack:
-        if any(
-            hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in module.modules()
-        ):
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for part in module.modules():
+        compiled = False
+        for part in state.parts.values():
+            compiled = compiled or part._compiled_call_impl is not None or "_orig_mod" in part._modules
             if part is module or _may_attend(part):
                 stack.callback(
                     part.register_forward_pre_hook(state.enter, with_kwargs=True, prepend=True).remove
                 )
                 stack.callback(part.register_forward_hook(state.leave, always_call=True).remove)
+        if compiled:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(observed_registry())
         active().append(state)
         stack.callback(active().remove, state)

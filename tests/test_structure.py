@@ -320,7 +320,7 @@ def test_the_dev_extra_brings_what_no_test_should_skip_for() -> None:
         for line in CONFIGURATION["project"]["optional-dependencies"]["dev"]
         if Requirement(line).name == "clinometer"
     ]
-    assert own.extras == {"demo", "notebook", "fast", "devices", "adapters", "quantised", "images"}
+    assert own.extras == {"demo", "notebook", "fast", "devices", "adapters", "images"}
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=str)
