@@ -305,10 +305,11 @@ def rows_hash(rows: Rows) -> str:
 
 
 def save_review(
-    made: Review, target: Path, *, extras: Callable[[Path], None] | None = None
+    made: Review, target: Path, *, extras: Callable[[Path], None] | None = None, progress: bool = False
 ) -> tuple[Path, ...]:
     """Write a review's folder: all of it or none of it. `extras` may add files before it appears."""
-    from .visualizers.page import render, save_figures
+    from .visualizers.page import render
+    from .visualizers.plates import draw, save_figures
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -319,13 +320,14 @@ def save_review(
         ) from error
     try:
         os.chmod(temporary, 0o755)
-        (temporary / "report.html").write_text(render(made), encoding="utf-8")
+        drawn = draw(made, progress=progress)
+        (temporary / "report.html").write_text(render(made, drawn), encoding="utf-8")
         (temporary / "review.json").write_text(to_json(made), encoding="utf-8")
         (temporary / "policy.toml").write_text(
             Policy.model_validate(made.audit.plan["policy"]).to_toml(), "utf-8"
         )
         write_evidence(made.evidence, temporary / "evidence.parquet")
-        save_figures(made, temporary / "figures")
+        save_figures(drawn, temporary / "figures", progress=progress)
         if extras is not None:
             extras(temporary)
         if target.exists():
@@ -414,7 +416,7 @@ def review_files(
         data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
         progress=not quiet,
     )
-    made.save(out, force=force)
+    save_review(made, out, progress=not quiet)
     return made
 
 

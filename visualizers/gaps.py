@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Audit, Cell, Finding
-from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet, shorten
+from .fonts import label, shorten
+from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
@@ -190,8 +190,7 @@ def _aside(axes: Axes, y: float, text: str, *, quiet: bool = False) -> None:
 
 def _finish(axes: Axes, lines: Sequence[int | str], title: str, left_out: int) -> None:
     bare(axes)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 2)))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    ticks_along(axes, 5)
     axes.margins(x=0.06)
     if not lines:
         axes.set_xticks([])

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..records import View
+from .fonts import label
 from .maps import thumbnail
-from .palette import DIVERGING, INK, MUTED, RULE, SEQUENTIAL, WIDTH, drawing, label, sheet
+from .palette import DIVERGING, INK, MUTED, RULE, SEQUENTIAL, WIDTH, drawing, sheet
 from .wording import number, signed
 
 MOST_THUMBNAILS = 200
