@@ -272,6 +272,8 @@ def _views(
 
 
 def _proof(attribution: Attribution) -> dict[str, Any]:
+    from .interpret.gradients import FLOOR, RELATIVE_TOLERANCE
+
     error = np.abs(attribution.residual)
     moved = np.abs(attribution.value - attribution.base_value)
     kinds, counts = np.unique(attribution.nodes, return_counts=True)
@@ -281,6 +283,8 @@ def _proof(attribution: Attribution) -> dict[str, Any]:
         "unit": attribution.unit,
         "baseline": attribution.baseline,
         "n": len(attribution),
+        "completeness_tolerance": f"{RELATIVE_TOLERANCE:.0%} of |f(x) - f(b)|, or of {FLOOR:g} standard deviations of "
+        "the scores where that is more; the error is |f(x) - f(b) - sum of attributions|",
         "n_converged": int(np.count_nonzero(attribution.converged)),
         "not_converged": [attribution.ids[i] for i in np.flatnonzero(~attribution.converged)],
         "nodes": {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)},

@@ -113,7 +113,10 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
                 markerfacecolor="white" if finding.verdict == "inconclusive" else colour,
             )
             _aside(
-                axes, y, f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}{word}"
+                axes,
+                y,
+                f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}  "
+                f"n {number(finding.n_group)}, {number(finding.n_reference)}{word}",
             )
         band = "" if tolerance is None else f"; hatched: tolerance ±{number(tolerance)}"
         title = f"difference in {spoken(metric)}, {_confidence(audit)} intervals{band}"
@@ -122,11 +125,12 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
 
 
 def describe_rates(audit: Audit, metric: str) -> str:
-    """One sentence: the lowest and the highest rate among groups with enough rows."""
+    """One sentence: the lowest and the highest rate among the groups compared that have enough rows."""
+    compared = {(f.attribute, g) for f in audit.findings for g in (f.group, f.reference)}
     cells = [
         c
         for c in rate_cells(audit, metric)
-        if c.group != EVERYBODY and c.estimate is not None and c.status == "ok"
+        if (c.attribute, c.group) in compared and c.estimate is not None and c.status == "ok"
     ]
     if not cells:
         return f"{opening(spoken(metric))} per group: no group has enough rows for an estimate."

@@ -1,7 +1,7 @@
 """Colours, marks and the sheet of every figure, and how a figure becomes the same bytes twice."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -83,10 +83,15 @@ class PlainTicks(Formatter):
     """Numbers along an axis with as many decimals as tell all of them apart, two at least."""
 
     def __call__(self, value: float, position: int | None = None) -> str:
-        """One number, with the decimals that all of the axis need."""
-        step = float(np.diff(self.locs).min(initial=1.0)) if len(self.locs) > 1 else 1.0
-        enough = (d for d in range(2, 6) if all(abs(round(v, d) - v) < 1e-3 * step for v in self.locs))
-        return number(float(f"{value:.6g}"), next(enough, 6))
+        """One number by itself."""
+        return number(float(f"{value:.6g}"), 2)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All numbers of an axis."""
+        step = float(np.diff(values).min(initial=1.0)) if len(values) > 1 else 1.0
+        enough = (d for d in range(2, 6) if all(abs(round(v, d) - v) < 1e-3 * step for v in values))
+        digits = next(enough, 6)
+        return [number(float(f"{value:.6g}"), digits) for value in values]
 
 
 def sheet(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:

@@ -119,7 +119,13 @@ def plates(review: Review) -> list[Plate]:
             unit=unit,
             title=f"mean attribution per feature over {number(means[0].n)} rows",
         )
-        add("attribution", "", figure, "Mean attribution. " + tokens.describe(names, scores, unit), "mean")
+        add(
+            "attribution",
+            "",
+            figure,
+            f"Mean attribution per feature, n = {number(means[0].n)}. {tokens.describe(names, scores, unit)}",
+            "mean",
+        )
     for i, account in enumerate(review.ledgers[:MOST_LEDGERS]):
         parts = (account.attribute, account.group, account.reference)
         add("ledger", str(i), ledger.waterfall(account), ledger.describe(account), *parts)

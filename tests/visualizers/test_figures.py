@@ -194,6 +194,20 @@ def test_a_character_that_no_font_has_is_a_box() -> None:
     assert fonts.fonts()[0] == "DejaVu Sans" and len(set(fonts.fonts())) == len(fonts.fonts())
 
 
+def test_numbers_along_an_axis_are_told_apart() -> None:
+    along = palette.PlainTicks()
+    assert along.format_ticks([-0.05, -0.025, 0.0, 0.025]) == ["−0.050", "−0.025", "0.000", "0.025"]
+    assert along.format_ticks([0.0, 0.5, 1.0]) == ["0.00", "0.50", "1.00"]
+    assert along.format_ticks([]) == []
+
+
+def test_a_notebook_shows_a_figure_sharp(plain_names: Review) -> None:
+    figure = FIGURES["bars"](plain_names)
+    assert isinstance(figure, palette.Picture)
+    png, size = figure._repr_png_()
+    assert Image.open(io.BytesIO(png)).size == (2 * size["width"], 2 * size["height"])
+
+
 def test_thumbnail_keeps_the_largest_weight() -> None:
     values = np.zeros((50, 50))
     values[17, 31] = 0.9
