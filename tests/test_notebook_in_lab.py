@@ -1,4 +1,4 @@
-"""The first notebook in real JupyterLab: its cells run, a slider moves the picture, and nothing is fetched from outside."""
+"""The first notebook in real JupyterLab: it runs, a slider moves the picture, nothing comes from outside."""
 
 import json
 import os

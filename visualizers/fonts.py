@@ -55,7 +55,7 @@ def fonts() -> tuple[str, ...]:
         if path not in known:
             try:
                 font_manager.fontManager.addfont(path)
-            except (OSError, RuntimeError, NotImplementedError):
+            except (OSError, RuntimeError):
                 continue  # no outlines, or no font: it can draw nothing for us
     logging.getLogger("matplotlib.font_manager").addFilter(_tells_something)
     here = {entry.name for entry in font_manager.fontManager.ttflist}
