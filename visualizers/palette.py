@@ -107,6 +107,12 @@ def ticks_along(axes: Axes, most: int) -> None:
     axes.xaxis.set_major_formatter(PlainTicks())
 
 
+def ink_on(colour: tuple[float, ...]) -> str:
+    """White or ink, whichever can be read on a colour (relative luminance of WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.2 else INK
+
+
 def bare(axes: Axes) -> None:
     """Only the lower line of the frame, and no ticks at the side."""
     axes.spines[["top", "left", "right"]].set_visible(False)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -199,6 +200,17 @@ def test_numbers_along_an_axis_are_told_apart() -> None:
     assert along.format_ticks([-0.05, -0.025, 0.0, 0.025]) == ["−0.050", "−0.025", "0.000", "0.025"]
     assert along.format_ticks([0.0, 0.5, 1.0]) == ["0.00", "0.50", "1.00"]
     assert along.format_ticks([]) == []
+
+
+@given(st.floats(0, 1))
+def test_numbers_on_a_colour_can_be_read(place: float) -> None:
+    def luminance(colour: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    ground = palette.DIVERGING(place)
+    shades = [luminance(ground), luminance(to_rgb(palette.ink_on(ground)))]
+    assert (max(shades) + 0.05) / (min(shades) + 0.05) > 3.8
 
 
 def test_a_notebook_shows_a_figure_sharp(plain_names: Review) -> None:
