@@ -169,7 +169,6 @@ def review(
         for name in attributes
         for pair in _pairs(evidence, name, resolved)
     )
-    threads = _threads()
     return Review(
         title=title or f"Review of {subject.name}",
         schema_version=SCHEMA_VERSION,
@@ -205,7 +204,7 @@ def review(
             "replicates": replicates,
             "device": str(subject.device),
             "dtype": str(next(subject.module.parameters()).dtype).removeprefix("torch."),
-            "threads": threads,
+            **_runtime(),
             "platform": platform.platform(),
             "versions": _versions(),
         },
@@ -215,10 +214,15 @@ def review(
     )
 
 
-def _threads() -> int:
+def _runtime() -> dict[str, Any]:
+    """What of torch may change the last bits of a number."""
     import torch
 
-    return torch.get_num_threads()
+    return {
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -273,6 +277,8 @@ def _views(
 
 
 def _proof(attribution: Attribution) -> dict[str, Any]:
+    from .interpret.gradients import FLOOR, RELATIVE_TOLERANCE
+
     error = np.abs(attribution.residual)
     moved = np.abs(attribution.value - attribution.base_value)
     kinds, counts = np.unique(attribution.nodes, return_counts=True)
@@ -282,6 +288,8 @@ def _proof(attribution: Attribution) -> dict[str, Any]:
         "unit": attribution.unit,
         "baseline": attribution.baseline,
         "n": len(attribution),
+        "completeness_tolerance": f"{RELATIVE_TOLERANCE:.0%} of |f(x) - f(b)|, or of {FLOOR:g} standard deviations of "
+        "the scores where that is more; the error is |f(x) - f(b) - sum of attributions|",
         "n_converged": int(np.count_nonzero(attribution.converged)),
         "not_converged": [attribution.ids[i] for i in np.flatnonzero(~attribution.converged)],
         "nodes": {str(kind): int(count) for kind, count in zip(kinds, counts, strict=True)},
@@ -306,10 +314,11 @@ def rows_hash(rows: Rows) -> str:
 
 
 def save_review(
-    made: Review, target: Path, *, extras: Callable[[Path], None] | None = None
+    made: Review, target: Path, *, extras: Callable[[Path], None] | None = None, progress: bool = False
 ) -> tuple[Path, ...]:
     """Write a review's folder: all of it or none of it. `extras` may add files before it appears."""
-    from .visualizers.page import render, save_figures
+    from .visualizers.page import render
+    from .visualizers.plates import draw, save_figures
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -320,13 +329,14 @@ def save_review(
         ) from error
     try:
         os.chmod(temporary, 0o755)
-        (temporary / "report.html").write_text(render(made), encoding="utf-8")
+        drawn = draw(made, progress=progress)
+        (temporary / "report.html").write_text(render(made, drawn), encoding="utf-8")
         (temporary / "review.json").write_text(to_json(made), encoding="utf-8")
         (temporary / "policy.toml").write_text(
             Policy.model_validate(made.audit.plan["policy"]).to_toml(), "utf-8"
         )
         write_evidence(made.evidence, temporary / "evidence.parquet")
-        save_figures(made, temporary / "figures")
+        save_figures(drawn, temporary / "figures", progress=progress)
         if extras is not None:
             extras(temporary)
         if target.exists():
@@ -415,7 +425,7 @@ def review_files(
         data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
         progress=not quiet,
     )
-    made.save(out, force=force)
+    save_review(made, out, progress=not quiet)
     return made
 
 

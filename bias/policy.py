@@ -140,7 +140,9 @@ def parse_policy(values: Mapping[str, Any], *, where: str) -> Policy:
     try:
         return Policy.model_validate(dict(values))
     except ValidationError as error:
-        raise PolicyError(f"{where}: {'; '.join(_words(item) for item in error.errors()[:3])}.") from error
+        said = "; ".join(_words(item) for item in error.errors()[:3])
+        said += "" if said.endswith((".", "?")) else "."
+        raise PolicyError(f"{where}: {said}") from error
 
 
 def _words(item: Any) -> str:

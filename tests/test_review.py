@@ -153,12 +153,12 @@ def test_a_full_folder_is_not_overwritten(made, folder):
 
 
 def test_nothing_is_half_written_when_a_picture_fails(made, tmp_path, monkeypatch):
-    from clinometer.visualizers import page
+    from clinometer.visualizers import plates
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page, "save_figures", fail)
+    monkeypatch.setattr(plates, "save_figures", fail)
     with pytest.raises(OutputError, match="No space left"):
         made.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

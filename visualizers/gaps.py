@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Audit, Cell, Finding
-from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet, shorten
+from .fonts import label, shorten
+from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
@@ -113,7 +113,10 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
                 markerfacecolor="white" if finding.verdict == "inconclusive" else colour,
             )
             _aside(
-                axes, y, f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}{word}"
+                axes,
+                y,
+                f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}  "
+                f"n {number(finding.n_group)}, {number(finding.n_reference)}{word}",
             )
         band = "" if tolerance is None else f"; hatched: tolerance ±{number(tolerance)}"
         title = f"difference in {spoken(metric)}, {_confidence(audit)} intervals{band}"
@@ -122,11 +125,12 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
 
 
 def describe_rates(audit: Audit, metric: str) -> str:
-    """One sentence: the lowest and the highest rate among groups with enough rows."""
+    """One sentence: the lowest and the highest rate among the groups compared that have enough rows."""
+    compared = {(f.attribute, g) for f in audit.findings for g in (f.group, f.reference)}
     cells = [
         c
         for c in rate_cells(audit, metric)
-        if c.group != EVERYBODY and c.estimate is not None and c.status == "ok"
+        if (c.attribute, c.group) in compared and c.estimate is not None and c.status == "ok"
     ]
     if not cells:
         return f"{opening(spoken(metric))} per group: no group has enough rows for an estimate."
@@ -190,8 +194,7 @@ def _aside(axes: Axes, y: float, text: str, *, quiet: bool = False) -> None:
 
 def _finish(axes: Axes, lines: Sequence[int | str], title: str, left_out: int) -> None:
     bare(axes)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 2)))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    ticks_along(axes, 5)
     axes.margins(x=0.06)
     if not lines:
         axes.set_xticks([])

@@ -5,8 +5,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..records import View
+from .fonts import label
 from .maps import thumbnail
-from .palette import DIVERGING, INK, MUTED, RULE, SEQUENTIAL, WIDTH, drawing, label, sheet
+from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, WIDTH, drawing, ink_on, sheet
 from .wording import number, signed
 
 MOST_THUMBNAILS = 200
@@ -42,7 +43,7 @@ def head_grid(view: View) -> Figure:
                         ha="center",
                         va="center",
                         fontsize=8.5 if heads <= 8 else 6,
-                        color="white" if abs(value) > 0.6 * top else INK,
+                        color=ink_on(colour),
                     )
                 if small:
                     picture = thumbnail(view.attention[layer, head], 36 if heads <= 8 else 16)

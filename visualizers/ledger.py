@@ -4,10 +4,10 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..records import Ledger
-from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, label, sheet, shorten
+from .fonts import label, shorten
+from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, interval, number, signed
 
 
@@ -63,8 +63,7 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
         axes.set_yticks(range(last + 1), [*[name for name, _, _ in rows], "gap"])
         axes.get_yticklabels()[-1].set_fontweight("bold")
         axes.set_ylim(last + 0.6, -0.6)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 2)))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        ticks_along(axes, 6)
         axes.set_xlabel(label(f"{ledger.unit}, cumulated; blue adds, orange takes off", 80))
         bare(axes)
         figure.suptitle(

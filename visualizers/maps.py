@@ -1,12 +1,19 @@
 """One head's map A beside its A x dA: what it attends to, and what of that matters to the target."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from ..records import Floats, View
-from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, drawing, label, sheet, shorten
+from .fonts import label, shorten
+from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, drawing, sheet
 from .wording import IN_SENTENCE, number, signed
 
 MOST_LABELS = 40
@@ -19,7 +26,8 @@ ALONE_SCALE = (0.36, 0.1, 0.51, 0.016)
 def map_pair(view: View, layer: int, head: int) -> Figure:
     """A beside A x dA of one head: the same tokens along both, each on a colour scale of its own."""
     with drawing():
-        figure = sheet(7.2, 4.0)
+        side = min(7.2, max(3.3, 0.125 * min(MOST_LABELS, len(view.labels))))  # inches: names stay legible
+        figure = sheet(1.0 + 2 * side, 1.0 + side)
         left, right = figure.subplots(1, 2, sharey=True)
         _attention(left, view, layer, head)
         _contribution(right, view, layer, head, named=False)
@@ -43,6 +51,39 @@ def contribution_map(view: View, layer: int, head: int) -> Figure:
     return figure
 
 
+def series(
+    view: View, heads: Sequence[tuple[int, int]], part: Literal["attends", "matters"], *, dpi: int
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The maps of many heads as pixels: those of `attention_map` or `contribution_map`, several times faster.
+
+    The names along both sides, most of the work, are drawn once; only the map and its scale change.
+    """
+    if not heads:
+        return
+    attends = part == "attends"
+    figure = (attention_map if attends else contribution_map)(view, *heads[0])
+    figure.set_dpi(dpi)
+    canvas: Any = FigureCanvasAgg(figure)
+    axes, scale = figure.axes
+    (image,) = axes.images
+    changing = [image, *axes.spines.values(), scale]
+    for artist in changing:
+        artist.set_animated(True)
+    canvas.draw()
+    ground = canvas.copy_from_bbox(figure.bbox)
+    with drawing():
+        for layer, head in heads:
+            values, low, top = _values(view, layer, head, attends=attends)
+            image.set_data(values)
+            image.set_clim(low, top)
+            if image.colorbar is not None:
+                _mark(image.colorbar, low, top)
+            canvas.restore_region(ground)
+            for artist in changing:
+                figure.draw_artist(artist)
+            yield np.array(canvas.buffer_rgba())
+
+
 def describe(view: View, layer: int, head: int) -> str:
     """One sentence: the key attended to most, the key that matters most, and the head's effect."""
     attended = view.attention[layer, head].mean(axis=0)
@@ -59,27 +100,32 @@ def describe(view: View, layer: int, head: int) -> str:
     )
 
 
+def _values(view: View, layer: int, head: int, *, attends: bool) -> tuple[Floats, float, float]:
+    """A map, and the ends of its scale: 0 and the largest weight, or the largest magnitude either way."""
+    values = (view.attention if attends else view.contribution)[layer, head]
+    top = float(np.abs(values).max(initial=0.0)) or 1.0
+    return values, 0.0 if attends else -top, top
+
+
 def _attention(axes: Axes, view: View, layer: int, head: int, below: Axes | None = None) -> None:
-    values = view.attention[layer, head]
-    top = float(values.max(initial=0.0)) or 1.0
-    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest", aspect="auto")
+    values, low, top = _values(view, layer, head, attends=True)
+    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=low, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels)
     axes.set_title("attends to")
-    _scale(axes, image, f"A, rows sum to 1; darkest {number(top)}", [0.0, top], below)
+    _scale(axes, image, low, top, below)
 
 
 def _contribution(
     axes: Axes, view: View, layer: int, head: int, below: Axes | None = None, *, named: bool = True
 ) -> None:
-    values = view.contribution[layer, head]
-    top = float(np.abs(values).max(initial=0.0)) or 1.0
-    image = axes.imshow(values, cmap=DIVERGING, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
+    values, low, top = _values(view, layer, head, attends=False)
+    image = axes.imshow(values, cmap=DIVERGING, vmin=low, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels, named=named)
     axes.set_title("matters")
-    _scale(axes, image, "A × dA, logit", [-top, 0.0, top], below)
+    _scale(axes, image, low, top, below)
 
 
-def _scale(axes: Axes, image: AxesImage, name: str, ticks: list[float], below: Axes | None) -> None:
+def _scale(axes: Axes, image: AxesImage, low: float, top: float, below: Axes | None) -> None:
     """The colour scale: in its own axes where they are given, else in room taken from the map's."""
     figure = axes.get_figure(root=True)
     if figure is None:
@@ -88,15 +134,24 @@ def _scale(axes: Axes, image: AxesImage, name: str, ticks: list[float], below: A
         bar = figure.colorbar(image, cax=below, orientation="horizontal")
     else:
         bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.7, aspect=28, pad=0.02)
-    bar.set_ticks(ticks, labels=[number(value) for value in ticks])
-    bar.set_label(name, fontsize=8)
     bar.outline.set_edgecolor(RULE)
+    _mark(bar, low, top)
+
+
+def _mark(bar: Colorbar, low: float, top: float) -> None:
+    ticks = [low, top] if low == 0 else [low, 0.0, top]
+    bar.set_ticks(ticks, labels=[number(value) for value in ticks])
+    bar.set_label(f"A, rows sum to 1; darkest {number(top)}" if low == 0 else "A × dA, logit", fontsize=8)
 
 
 def _dress(axes: Axes, labels: tuple[str, ...], *, named: bool = True) -> None:
+    figure = axes.get_figure(root=True)
+    room = axes.get_position().height * (
+        figure.get_size_inches()[1] if figure else 1.0
+    )  # inches for the names
     step = max(1, -(-len(labels) // MOST_LABELS))
     places = range(0, len(labels), step)
-    size = min(7.5, max(4.5, 220 / max(1, len(places)) * 0.8))
+    size = min(7.5, max(4.5, room * 72 / max(1, len(places)) * 0.8))
     written = [label(labels[i], 13) for i in places]
     axes.set_xticks(places, written, rotation=90, fontsize=size)
     if named:

@@ -1,21 +1,23 @@
-"""Colours, marks and fonts of every figure, and how a figure becomes the same bytes twice."""
+"""Colours, marks and the sheet of every figure, and how a figure becomes the same bytes twice."""
 
-import functools
 import io
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import matplotlib as mpl
-from matplotlib import font_manager
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, MaxNLocator
 from PIL import Image
 
 from ..records import Verdict
+from .fonts import fonts
+from .wording import number
 
 BLUE = "#0072B2"  # Okabe and Ito's blue and vermillion: told apart by every kind of colour vision
 ORANGE = "#D55E00"
@@ -38,67 +40,11 @@ MARKS: dict[Verdict | None, str] = {
     None: "○",
 }
 WIDTH = 7.2  # inches: the width of the report's text
-MISSING = "□"
-CJK = (
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Source Han Sans",
-    "WenQuanYi Zen Hei",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Microsoft YaHei",
-)
-
-
-@functools.cache
-def fonts() -> tuple[str, ...]:
-    """DejaVu Sans, which comes with matplotlib, and the first font of this machine that has Chinese characters."""
-    here = {entry.name for entry in font_manager.fontManager.ttflist}
-    return ("DejaVu Sans", *[name for name in CJK if name in here][:1])
-
-
-@functools.cache
-def _drawable() -> frozenset[int]:
-    found: set[int] = set()
-    for name in fonts():
-        path = font_manager.findfont(font_manager.FontProperties(family=name))
-        found |= set(font_manager.get_font(path).get_charmap())
-    return frozenset(found)
-
-
-def width_of(text: str) -> int:
-    """Columns that a text takes: wide characters count twice, combining ones not at all."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
-def shorten(text: str, limit: int = 28) -> str:
-    """A name that fits, its middle left out: names differ at their ends. Control characters become spaces."""
-    flat = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[: 4 * limit])
-    tail = "".join(" " if unicodedata.category(c)[0] == "C" else c for c in text[-4 * limit :])
-    if len(text) <= 4 * limit and width_of(flat) <= limit:
-        return flat
-    front, back = "", ""
-    for c in flat:
-        if width_of(front + c) > limit // 2:
-            break
-        front += c
-    for c in reversed(tail):
-        if width_of(c + back) > limit - limit // 2 - 1:
-            break
-        back = c + back
-    return f"{front}…{back}"
-
-
-def label(text: str, limit: int = 28) -> str:
-    """A name as a figure can draw it: short, and a box for each character that no font here has."""
-    return "".join(c if ord(c) in _drawable() else MISSING for c in shorten(text, limit))
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Inside, text is drawn as it is (no mathematics between dollar signs), in the fonts above."""
+    """Inside, text is drawn as it is (no mathematics between dollar signs), in fonts that have its script."""
     style: dict[Any, Any] = {
         "font.family": list(fonts()),
         "font.size": 8.5,
@@ -127,8 +73,25 @@ def drawing() -> Iterator[None]:
 class Picture(Figure):
     """A figure that a notebook shows by itself, once, whether or not pyplot was ever imported."""
 
-    def _repr_png_(self) -> bytes:
-        return encoded(self, "png", dpi=100)
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """The PNG with twice the pixels of its size on the page: small names stay sharp."""
+        width, height = self.get_size_inches()
+        return encoded(self, "png", dpi=200), {"width": round(100 * width), "height": round(100 * height)}
+
+
+class PlainTicks(Formatter):
+    """Numbers along an axis with as many decimals as tell all of them apart, two at least."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        """One number by itself."""
+        return number(float(f"{value:.6g}"), 2)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """All numbers of an axis."""
+        step = float(np.diff(values).min(initial=1.0)) if len(values) > 1 else 1.0
+        enough = (d for d in range(2, 6) if all(abs(round(v, d) - v) < 1e-3 * step for v in values))
+        digits = next(enough, 6)
+        return [number(float(f"{value:.6g}"), digits) for value in values]
 
 
 def sheet(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
@@ -138,27 +101,38 @@ def sheet(width: float, height: float, layout: Literal["constrained"] | None = "
     return figure
 
 
+def ticks_along(axes: Axes, most: int) -> None:
+    """At most so many numbers along the lower side, written as the report writes numbers."""
+    axes.xaxis.set_major_locator(MaxNLocator(most))
+    axes.xaxis.set_major_formatter(PlainTicks())
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """White or ink, whichever can be read on a colour (relative luminance of WCAG 2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.2 else INK
+
+
 def bare(axes: Axes) -> None:
     """Only the lower line of the frame, and no ticks at the side."""
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def encoded(figure: Figure, kind: Literal["png", "svg"], *, dpi: int = 150, colours: int = 0) -> bytes:
-    """The figure as a PNG or SVG file; the same bytes for the same figure on one machine.
-
-    `colours` is the size of the PNG's palette: a third of the bytes, for a page that holds many. 0 keeps all.
-    """
+def encoded(figure: Figure, kind: Literal["png", "svg"], *, dpi: int = 150) -> bytes:
+    """The figure as a PNG or SVG file; the same bytes for the same figure on one machine."""
     held = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "clinometer", "svg.fonttype": "path"}):
         if kind == "svg":
             figure.savefig(held, format="svg", metadata={"Date": None, "Creator": "clinometer"})
         else:
             figure.savefig(held, format="png", dpi=dpi, metadata={"Software": "clinometer"})
-    if kind == "png" and colours:
-        flat = (
-            Image.open(io.BytesIO(held.getvalue())).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-        )
-        held = io.BytesIO()
-        flat.save(held, format="PNG", optimize=True)
+    return held.getvalue()
+
+
+def compact(png: bytes | npt.NDArray[np.uint8], colours: int = 128) -> bytes:
+    """A PNG, or pixels, as a PNG of at most so many colours: a third of the bytes, for a page that holds many."""
+    image = Image.open(io.BytesIO(png)) if isinstance(png, bytes) else Image.fromarray(png)
+    held = io.BytesIO()
+    image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(held, format="PNG")
     return held.getvalue()

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, label, sheet, shorten
-from .wording import IN_SENTENCE, interval, number, signed
+from .fonts import label, shorten
+from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, sheet, ticks_along
+from .wording import IN_SENTENCE, interval, signed
 
 Interval = tuple[float | None, float | None]
 
@@ -50,8 +50,7 @@ def attribution_bars(
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_yticks(range(len(rows)), [label(names[i]) for i in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 2)))
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        ticks_along(axes, 6)
         left = len(scores) - len(rows)
         axes.set_xlabel(label(unit, 40) + (f"; {left} smaller ones are not drawn" if left else ""))
         bare(axes)

@@ -3,7 +3,7 @@
 import math
 
 from ..records import Finding
-from .palette import shorten
+from .fonts import shorten
 
 NONE = "–"
 IN_SENTENCE = 48  # columns that a name may take in a sentence; tables give it whole

@@ -1,6 +1,7 @@
 """Figures: each record becomes a picture that saves without a word, the same bytes twice, whatever the names."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from clinometer.records import Audit, Review, View
-from clinometer.visualizers import gaps, heads, ledger, maps, palette, tokens, wording
+from clinometer.visualizers import fonts, gaps, heads, ledger, maps, palette, tokens, wording
 from reference.reviews import HOSTILE, SCRIPT, sample_review
 
 FIGURES: dict[str, Callable[[Review], Figure]] = {
@@ -148,6 +151,75 @@ def test_pair_says_attends_to_and_matters(plain_names: Review) -> None:
     assert "attends to" in drawn and "matters" in drawn and "obrat" in drawn
 
 
+@pytest.mark.parametrize("part", ["attends", "matters"])
+def test_maps_drawn_in_series_are_those_drawn_one_by_one(part: str, hostile: Review) -> None:
+    alone = maps.attention_map if part == "attends" else maps.contribution_map
+    pairs = [(1, 2), (0, 0), (2, 1)]
+    fast = list(maps.series(hostile.views[0], pairs, part, dpi=70))  # type: ignore[arg-type]
+    assert len(fast) == len(pairs)
+    for pixels, pair in zip(fast, pairs, strict=True):
+        slow = Image.open(io.BytesIO(palette.encoded(alone(hostile.views[0], *pair), "png", dpi=70)))
+        assert np.array_equal(pixels, np.asarray(slow))
+    assert not np.array_equal(fast[0], fast[1])
+    assert list(maps.series(hostile.views[0], [], part, dpi=70)) == []  # type: ignore[arg-type]
+
+
+def test_a_compact_picture_is_the_same_picture(plain_names: Review) -> None:
+    png = palette.encoded(FIGURES["heads"](plain_names), "png", dpi=60)
+    small = palette.compact(png)
+    before, after = (np.asarray(Image.open(io.BytesIO(p)).convert("RGB")).astype(int) for p in (png, small))
+    assert len(small) < len(png) and np.abs(before - after).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [("Chinese", "信用记录"), ("Arabic", "سجل الائتمان"), ("Devanagari", "क्रेडिट"), ("emoji", "🏠")],
+)
+def test_a_script_is_drawn_where_this_machine_has_a_font(script: str, name: str) -> None:
+    if fonts.undrawable([name]):
+        assert set(fonts.label(name)) & {fonts.MISSING}
+        pytest.skip(f"no font here has {script}")
+    assert fonts.label(name) == name
+    drawn = [tokens.attribution_bars([n], [1.0]) for n in (name, fonts.MISSING * len(name))]
+    first, second = (palette.encoded(figure, "png", dpi=60) for figure in drawn)
+    assert first != second
+
+
+def test_a_character_that_no_font_has_is_a_box() -> None:
+    private = "\U000f1234"  # a private-use character: category C, so a space in figures
+    assert fonts.label(f"a{private}b") == "a b"
+    assert fonts.label("a\U00013000\ufe0fb") in {
+        "a□b",
+        "a\U00013000b",
+    }  # a hieroglyph, and a variation selector
+    assert fonts.fonts()[0] == "DejaVu Sans" and len(set(fonts.fonts())) == len(fonts.fonts())
+
+
+def test_numbers_along_an_axis_are_told_apart() -> None:
+    along = palette.PlainTicks()
+    assert along.format_ticks([-0.05, -0.025, 0.0, 0.025]) == ["−0.050", "−0.025", "0.000", "0.025"]
+    assert along.format_ticks([0.0, 0.5, 1.0]) == ["0.00", "0.50", "1.00"]
+    assert along.format_ticks([]) == []
+
+
+@given(st.floats(0, 1))
+def test_numbers_on_a_colour_can_be_read(place: float) -> None:
+    def luminance(colour: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    ground = palette.DIVERGING(place)
+    shades = [luminance(ground), luminance(to_rgb(palette.ink_on(ground)))]
+    assert (max(shades) + 0.05) / (min(shades) + 0.05) > 3.8
+
+
+def test_a_notebook_shows_a_figure_sharp(plain_names: Review) -> None:
+    figure = FIGURES["bars"](plain_names)
+    assert isinstance(figure, palette.Picture)
+    png, size = figure._repr_png_()
+    assert Image.open(io.BytesIO(png)).size == (2 * size["width"], 2 * size["height"])
+
+
 def test_thumbnail_keeps_the_largest_weight() -> None:
     values = np.zeros((50, 50))
     values[17, 31] = 0.9
@@ -167,14 +239,14 @@ def test_descriptions_carry_the_record_numbers(plain_names: Review) -> None:
 
 @given(st.text(max_size=300), st.integers(6, 40))
 def test_short_names_fit_and_hold_no_control_characters(text: str, limit: int) -> None:
-    short = palette.shorten(text, limit)
-    assert palette.width_of(short) <= limit
+    short = fonts.shorten(text, limit)
+    assert fonts.width_of(short) <= limit
     assert not any(ord(c) < 32 for c in short)
 
 
 def test_shortening_keeps_both_ends() -> None:
-    assert palette.shorten("abcdefghij" * 1000 + "xyz", 11) == "abcde…ijxyz"
-    assert palette.shorten(SCRIPT) == SCRIPT
+    assert fonts.shorten("abcdefghij" * 1000 + "xyz", 11) == "abcde…ijxyz"
+    assert fonts.shorten(SCRIPT) == SCRIPT
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clinometer.records import Audit, Review
-from clinometer.visualizers import page
+from clinometer.visualizers import fonts, page, plates
 from clinometer.visualizers.wording import number, signed
 from reference.reviews import HOSTILE, SCRIPT, sample_review
 
@@ -237,8 +237,9 @@ def test_report_id_is_of_the_content_and_not_of_the_time(review: Review) -> None
 
 def test_figures_are_saved_twice_each_with_names_that_any_system_takes(tmp_path: Path) -> None:
     review = sample_review(hostile=True, rows=200)
-    names = list(page.figures(review))
-    written = page.save_figures(review, tmp_path / "figures")
+    drawn = plates.draw(review)
+    names = [plate.name for plate in drawn.plates]
+    written = plates.save_figures(drawn, tmp_path / "figures")
     assert [p.name for p in written] == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert all(re.fullmatch(r"[a-z0-9-]+\.(png|svg)", path.name) for path in written)
     assert len({path.name for path in written}) == len(written)
@@ -251,7 +252,31 @@ def test_the_command_can_be_pasted(rendered: str) -> None:
     assert f"{command} --group race --group sex --policy policy.toml" in rendered
 
 
+def test_drawing_shows_its_progress_only_where_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    review = sample_review(rows=200, layers=1, heads=2)
+    plates.draw(review)
+    assert capfd.readouterr().err == ""
+    drawn = plates.draw(review, progress=True)
+    total = len(drawn.plates) + sum(map(len, drawn.heads))
+    assert f"{total}/{total}" in capfd.readouterr().err
+
+
+def test_drawn_once_or_anew_the_page_is_the_same() -> None:
+    review = sample_review(rows=200, layers=1, heads=2)
+    assert page.render(review, plates.draw(review)) == page.render(review)
+
+
+def test_characters_without_a_font_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    review = sample_review(hostile=True, rows=200, layers=1, heads=1)
+    latin = frozenset(range(0x250))
+    monkeypatch.setattr(fonts, "_drawable", lambda: latin)
+    assert "has (信 用 🏠 " in Parsed(page.render(review)).text
+    everything = frozenset(range(0x110000))
+    monkeypatch.setattr(fonts, "_drawable", lambda: everything)
+    assert "that no font" not in Parsed(page.render(review)).text
+
+
 def test_only_so_many_maps_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "MOST_MAPS", 6)
+    monkeypatch.setattr(plates, "MOST_MAPS", 6)
     text = page.render(sample_review(rows=200))
     assert "The 3 of 12 heads with the largest effect" in text

@@ -87,6 +87,40 @@ def test_page_is_quiet_and_fits(
     assert [url for url in heard["requests"] if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    browser: Any, report: Path, heard: dict[str, list[str]], size: tuple[int, int], scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    tab = visit(browser, report, heard, size, color_scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(v["id"], v["nodes"][0]["target"]) for v in found] == []
+    tab.evaluate("document.images[0].removeAttribute('alt')")  # the negative control
+    assert "image-alt" in [v["id"] for v in axe.Axe().run(tab).response["violations"]]
+    tab.close()
+
+
+def test_print_leaves_out_the_menu_and_opens_the_tables(
+    browser: Any, report: Path, heard: dict[str, list[str]]
+) -> None:
+    tab = visit(browser, report, heard, SIZES[0])
+    table = tab.locator("details.numbers table").first
+    assert tab.locator("nav").is_visible() and not table.is_visible()
+    tab.emulate_media(media="print")
+    assert table.evaluate("t => t.getBoundingClientRect().height") > 50
+    assert not tab.locator("nav").is_visible()
+    tab.set_viewport_size({"width": 694, "height": 1000})  # an A4 page between its margins
+    ends = tab.evaluate(
+        "[...document.querySelectorAll('section :is(img, table)')].filter(e => e.checkVisibility())"
+        ".map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(ends) > 15 and max(ends) <= 694
+    assert tab.pdf(prefer_css_page_size=True)[:5] == b"%PDF-"
+    tab.close()
+
+
 def test_hostile_feature_is_text(browser: Any, report: Path, heard: dict[str, list[str]]) -> None:
     tab = visit(browser, report, heard, SIZES[0])
     assert SCRIPT in tab.inner_text("main")

@@ -1,0 +1,182 @@
+"""The figures of a review: which are drawn, in which order, and the sentence that says what each shows."""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+from ..records import Audit, Cell, Review, View
+from . import gaps, heads, ledger, maps, tokens
+from .palette import compact, encoded
+from .wording import number
+
+MOST_METRICS = 4  # drawn; the tables hold all
+MOST_LEDGERS = 6
+MOST_MAPS = 24  # heads drawn for the picker, over all views
+FIGURE_DPI = 150
+MAP_DPI = 110
+MAP_BYTES = (
+    2_700_000  # of all maps together, as text; a page that opens at once is worth more than the last head
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """One figure with the sentence that says what it shows."""
+
+    name: str
+    kind: str  # "rates", "gaps", "attribution", "ledger", "heads" or "map"
+    about: str  # metric, or position of the ledger or view
+    figure: Figure
+    alt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Both maps of one head, as data URIs for the picker."""
+
+    layer: int
+    head: int
+    effect: float
+    attends: str
+    matters: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Everything a review's page shows as a picture: each plate with its PNG, and the maps of each view's heads."""
+
+    plates: tuple[Plate, ...]
+    png: dict[str, bytes]
+    heads: tuple[tuple[Head, ...], ...]
+
+
+def draw(review: Review, *, progress: bool = False) -> Drawn:
+    """Every picture of the report, each drawn once."""
+    made = plates(review)
+    maps_each = [min(MOST_MAPS // len(review.views), view.importance.size) for view in review.views]
+    with tqdm(total=len(made) + sum(maps_each), desc="drawing", unit="picture", disable=not progress) as bar:
+        png = {}
+        for plate in made:
+            png[plate.name] = encoded(plate.figure, "png", dpi=FIGURE_DPI)
+            bar.update()
+        shown = []
+        for view, count in zip(review.views, maps_each, strict=True):
+            shown.append(_heads(view, count, MAP_BYTES // len(review.views)))
+            bar.update(count)
+    return Drawn(plates=tuple(made), png=png, heads=tuple(shown))
+
+
+def save_figures(drawn: Drawn, folder: str | Path, *, progress: bool = False) -> tuple[Path, ...]:
+    """Write every plate as PNG (150 dpi) and SVG into a folder, which is made where it is missing."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for plate in tqdm(drawn.plates, desc="writing figures", unit="figure", disable=not progress):
+        for kind, content in (("png", drawn.png[plate.name]), ("svg", encoded(plate.figure, "svg"))):
+            path = target / f"{plate.name}.{kind}"
+            path.write_bytes(content)
+            written.append(path)
+    return tuple(written)
+
+
+def data_uri(png: bytes | npt.NDArray[np.uint8]) -> str:
+    """A PNG, or pixels, as a page can hold them, with few colours: no file is needed beside the page."""
+    return "data:image/png;base64," + base64.b64encode(compact(png)).decode("ascii")
+
+
+def plates(review: Review) -> list[Plate]:
+    """The figures of the report in the order of the page, each with its sentence."""
+    made: list[Plate] = []
+
+    def add(kind: str, about: str, figure: Figure, alt: str, *parts: object) -> None:
+        name = "-".join([kind, *[_slug(str(part)) for part in parts]])
+        taken = {plate.name for plate in made}
+        while name in taken:
+            name += "-next"
+        made.append(Plate(name=name, kind=kind, about=about, figure=figure, alt=alt))
+
+    audit = review.audit
+    for metric in drawn_metrics(audit):
+        add("rates", metric, gaps.forest(audit, metric), gaps.describe_rates(audit, metric), metric)
+        add("gaps", metric, gaps.gap_forest(audit, metric), gaps.describe_gaps(audit, metric), metric)
+    means = _mean_attribution(review)
+    if means:
+        names = [cell.metric.removeprefix("attribution[").removesuffix("]") for cell in means]
+        scores = [cell.estimate or 0.0 for cell in means]
+        unit = str(review.attribution.get("unit", "logit"))
+        figure = tokens.attribution_bars(
+            names,
+            scores,
+            intervals=[(cell.low, cell.high) for cell in means],
+            unit=unit,
+            title=f"mean attribution per feature over {number(means[0].n)} rows",
+        )
+        add(
+            "attribution",
+            "",
+            figure,
+            f"Mean attribution per feature, n = {number(means[0].n)}. {tokens.describe(names, scores, unit)}",
+            "mean",
+        )
+    for i, account in enumerate(review.ledgers[:MOST_LEDGERS]):
+        parts = (account.attribute, account.group, account.reference)
+        add("ledger", str(i), ledger.waterfall(account), ledger.describe(account), *parts)
+    for i, view in enumerate(review.views):
+        add("heads", str(i), heads.head_grid(view), heads.describe(view), i)
+        for layer, head in heads.most_important(view):
+            pair, alt = maps.map_pair(view, layer, head), maps.describe(view, layer, head)
+            add("map", str(i), pair, alt, i, f"layer-{layer}", f"head-{head}")
+    return made
+
+
+def drawn_metrics(audit: Audit) -> list[str]:
+    """The metrics drawn: those with a tolerance, else the first one audited."""
+    gated = dict.fromkeys(f.metric for f in audit.findings if f.tolerance is not None)
+    gated.update(dict.fromkeys(str(entry["metric"]) for entry in audit.verdicts))
+    return (list(gated) or list(dict.fromkeys(cell.metric for cell in audit.cells))[:1])[:MOST_METRICS]
+
+
+def _heads(view: View, count: int, budget: int) -> tuple[Head, ...]:
+    """Both maps of the heads with the largest effects, until they have `budget` bytes."""
+    wanted = heads.most_important(view, count)
+    made: list[Head] = []
+    spent = 0
+    both = (maps.series(view, wanted, part, dpi=MAP_DPI) for part in ("attends", "matters"))
+    for (layer, head), *pixels in zip(wanted, *both, strict=True):
+        attends, matters = map(data_uri, pixels)
+        made.append(
+            Head(
+                layer=layer,
+                head=head,
+                effect=float(view.importance[layer, head]),
+                attends=attends,
+                matters=matters,
+                alt=maps.describe(view, layer, head),
+            )
+        )
+        spent += len(attends) + len(matters)
+        if spent > budget:
+            break
+    return tuple(made)
+
+
+def _mean_attribution(review: Review) -> list[Cell]:
+    found: dict[str, Cell] = {}
+    for cell in review.measures.cells if review.measures else ():
+        whole = cell.group == gaps.EVERYBODY and cell.estimate is not None
+        if whole and cell.metric.startswith("attribution["):
+            found.setdefault(cell.metric, cell)
+    return list(found.values())
+
+
+def _slug(name: str) -> str:
+    kept = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return kept[:40].strip("-") or "x" + hashlib.sha256(name.encode()).hexdigest()[:8]
