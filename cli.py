@@ -4,6 +4,7 @@ Exit code 1 means "the policy is not met" and nothing else, so every way out pas
 Everything heavy is imported inside the command that needs it: `--help` and `audit` load no torch.
 """
 
+import math
 import os
 import shlex
 import sys
@@ -45,6 +46,7 @@ Exit codes:
 5  internal error: please report it
 
 130  interrupted"""
+SHORT = {"largest weight": "largest", "special tokens": "special", "separator": "separators"}
 SYMBOLS = {
     "within tolerance": "✓",
     "exceeds tolerance": "▲",
@@ -218,6 +220,70 @@ def review(
     return made.exit_code
 
 
+@app.command(epilog=EXIT_CODES)
+def trace(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    rows: Annotated[int, typer.Option(min=1, help="So many of the first rows.")] = 64,
+    max_memory: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="What may be kept; maps, queries and keys, or statistics fit in."),
+    ] = "2 GB",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Save the trace: safetensors and JSON.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="The table alone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a trace that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """What each attention head looks at: statistics of its maps, and the proof that they are the model's."""
+    if out is not None and out.exists() and any(out.iterdir()) and not force:
+        raise OutputError(f"{out} exists and is not empty. Name another folder, or replace it with --force.")
+    if not quiet and not json:
+        _emit(f"reading {data.name}, loading {model.name} ...\n")
+    from .interpret.models import load
+    from .interpret.planning import Choice
+    from .interpret.tracing import trace as trace_rows
+    from .review import read_rows
+
+    subject = load(model, device=device)
+    everyone = read_rows(data, columns=subject.columns, groups=())
+    chosen = everyone.take(range(min(rows, len(everyone))))
+    allow: tuple[Choice, ...] = (
+        ("queries and keys",) if out is not None else ("queries and keys", "statistics")
+    )
+    made = trace_rows(subject, chosen, max_memory=max_memory, allow=allow)
+    heads = made.heads()
+    if out is not None:
+        made.save(out, force=force)
+    if json:
+        from json import dumps, loads
+
+        certificate = {name: made.sampled.get(name) for name in made.layers}
+        found = {
+            "rows": len(chosen),
+            "of": len(everyone),
+            "certificate": certificate,
+            "unseen": list(made.unseen),
+        }
+        _emit_json(dumps({**found, "heads": loads(heads.to_json(orient="records"))}, indent=1) + "\n")
+        return 0
+    _emit(_heads(heads))
+    if not quiet:
+        worst = max(made.sampled.values(), default=None)
+        kept = made.plan.choice if made.plan else "queries and keys"
+        proof = "no layer could be certified" if worst is None else f"largest error of a layer {worst:.1e}"
+        _emit(
+            f"rows:   the first {len(chosen)} of {len(everyone)}; kept: {kept}\n"
+            f"proof:  ||A V - O|| / ||O|| on 32 queries of each call: {proof}\n"
+            "roles:  where a head looks, under the thresholds of the user guide; not what matters to the output\n"
+        )
+        if out is not None:
+            _emit(f"saved:  {out}\n")
+    return 0
+
+
 def _tolerances(given: Sequence[str]) -> dict[str, float]:
     made: dict[str, float] = {}
     for item in given:
@@ -333,17 +399,49 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     table = Table(title=Text(_printable(title)), title_justify="left")
     for name in columns:
         numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "p"}
-        whole = numeric or name in {"metric", "interval", "verdict"}
+        whole = numeric or name in {"metric", "interval", "verdict", "previous", "separators", "special"}
         table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(_printable(cell)) for cell in row))
     return table
 
 
+def _console() -> Console:
+    """A console as wide as the terminal, 120 characters where there is none."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(file=sys.stdout, highlight=False, width=None if known else 120)
+
+
+def _heads(heads: Any) -> str:
+    """The table of heads, layers by number, and the layers' names."""
+    names = [name for name in heads.columns if name not in ("layer", "head", "roles", "queries")]
+    layers = list(dict.fromkeys(heads["layer"]))
+    console = _console()
+    with console.capture() as captured:
+        console.print(
+            _table(
+                f"heads: means over {heads['queries'].max()} queries (no padding); entropy in nats, distance in tokens, "
+                "else shares",
+                ["layer", "head", *(SHORT.get(name, name) for name in names), "roles"],
+                (
+                    (
+                        f"{layers.index(line['layer'])}",
+                        f"{line['head']}",
+                        *("–" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in names),
+                        line["roles"] or "–",
+                    )
+                    for line in heads.to_dict(orient="records")
+                ),
+            )
+        )
+        for number, layer in enumerate(layers):
+            console.print(Text(_printable(f"layer {number}: {layer}")))
+    return captured.get()
+
+
 def _tables(made: "Audit") -> str:
     """Cells and findings as tables, verdicts and notes as lines."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(file=sys.stdout, highlight=False, width=None if known else 120)
+    console = _console()
     with console.capture() as captured:
         for attribute in dict.fromkeys(cell.attribute for cell in made.cells):
             console.print(

@@ -166,6 +166,7 @@ class _Store:
             found[part] = self.names[key]
         if new:
             save_file(new, self.folder / file)
+            (self.folder / file).chmod(0o644)
             size = (self.folder / file).stat().st_size
             self.files[file] = {"bytes": size, "sha256": _sha256(self.folder / file)}
         return found

@@ -4,8 +4,10 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +135,16 @@ def read_model(path: Path, auto: Any, *, dtype: torch.dtype, device_map: DeviceM
     if device_map is not None:
         _check_map(device_map)
     try:
-        model, report = auto.from_pretrained(
-            path,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=dtype,
-            device_map=device_map,
-            output_loading_info=True,
-        )
+        with _bar_on_a_terminal_only():
+            model, report = auto.from_pretrained(
+                path,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=dtype,
+                device_map=device_map,
+                output_loading_info=True,
+            )
     except Exception as error:
         raise unreadable(path, error) from error
     absent = sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])})
@@ -153,6 +156,21 @@ def read_model(path: Path, auto: Any, *, dtype: torch.dtype, device_map: DeviceM
         )
     evaluated: nn.Module = model.eval()
     return evaluated
+
+
+@contextmanager
+def _bar_on_a_terminal_only() -> Iterator[None]:
+    """transformers' bar of weights, left out of files and pipes; its setting is put back."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+
+    silenced = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if silenced:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silenced:
+            logging.enable_progress_bar()
 
 
 def unreadable(path: Path, error: Exception) -> ModelError:
