@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from .by_hand import WATCHED, Follower
+from .by_hand import SOFTMAXES, WATCHED, Follower
 from .fused import fused, multi_head
 from .observer import ATTENTION_CLASS, Editor, Listener, Observer, active
 from .registry import observed_registry
 
+STARTING = SOFTMAXES | {F.scaled_dot_product_attention, F.multi_head_attention_forward}
 INTERESTING = WATCHED | {F.scaled_dot_product_attention, F.multi_head_attention_forward}
 ATTENDING = ("torch.nn.modules.activation", "torch.nn.modules.transformer")
 
@@ -30,7 +31,7 @@ class _Mode(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func not in INTERESTING:
+        if func not in (INTERESTING if self.follower.weights else STARTING):
             return func(*args, **kwargs) if kwargs else func(*args)
         open_taps = active()
         if not open_taps or open_taps[-1] is not self.tap:

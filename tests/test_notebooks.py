@@ -48,3 +48,28 @@ def test_the_first_picture_follows_its_sliders(tmp_path):
         o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
     ]
     assert pictures, "no picture was shown"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_head_is_read_three_ways(tmp_path):
+    """The notebook's own claims: gates agree with gradients, and a head the text depends on breaks it when closed."""
+    notebook = nbformat.read(next(path for path in NOTEBOOKS if path.stem.startswith("02")), as_version=4)
+    steps = (
+        "print('promised', gate['closing it'].corr(gate['promised'], method='spearman') > 0.8)",
+        "print('nobody looks', float(changed.maps(0)[..., 0].max()) == 0.0)",
+        "print('writes', right(made) > 0.9, 'breaks', min(broken.values()) < right(made) - 0.3)",
+        "print('rows', np.allclose(made.attention(layers[layer], head).sum(axis=1), 1.0, atol=1e-5))",
+    )
+    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
+    execute(notebook, tmp_path)
+    printed = "".join(output.get("text", "") for cell in notebook.cells[-4:] for output in cell.outputs)
+    assert printed.split("\n")[:4] == [
+        "promised True",
+        "nobody looks True",
+        "writes True breaks True",
+        "rows True",
+    ]
+    pictures = [
+        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) == 2

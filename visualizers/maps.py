@@ -84,6 +84,30 @@ def series(
             yield np.array(canvas.buffer_rgba())
 
 
+def named_map(values: Floats, *, queries: Sequence[str], keys: Sequence[str], title: str) -> Figure:
+    """A of one head where queries and keys are different tokens: generated text over what came before, or cross-attention.
+
+    Raises:
+        ValueError: the names are not as many as rows and columns.
+    """
+    if values.shape != (len(queries), len(keys)):
+        raise ValueError(f"a map of {values.shape} was given {len(queries)} queries and {len(keys)} keys")
+    with drawing():
+        figure = sheet(min(7.2, 1.6 + 0.3 * len(keys)), min(7.2, 1.5 + 0.28 * len(queries)))
+        axes = figure.add_subplot()
+        top = float(values.max(initial=0.0)) or 1.0
+        image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0, vmax=top, interpolation="nearest", aspect="auto")
+        for axis, names in ((axes.xaxis, keys), (axes.yaxis, queries)):
+            step = -(-len(names) // MOST_LABELS)
+            axis.set_ticks(range(0, len(names), step), [label(name, 16) for name in names[::step]])
+        axes.tick_params(axis="x", rotation=90)
+        axes.set_xlabel("key (is looked at)")
+        axes.set_ylabel("query (looks)")
+        axes.set_title(label(title, 90), loc="left")
+        _scale(axes, image, 0.0, top, None)
+    return figure
+
+
 def describe(view: View, layer: int, head: int) -> str:
     """One sentence: the key attended to most, the key that matters most, and the head's effect."""
     attended = view.attention[layer, head].mean(axis=0)

@@ -264,3 +264,14 @@ def test_shortening_keeps_both_ends() -> None:
 def test_numbers_are_written_one_way(value: float | None, plain: str, with_sign: str) -> None:
     assert wording.number(value) == plain
     assert wording.signed(value) == with_sign
+
+
+def test_a_map_between_different_tokens_names_both() -> None:
+    values = np.array([[0.2, 0.8, 0.0], [0.1, 0.3, 0.6]])
+    figure = maps.named_map(values, queries=["x", "y"], keys=["a", "b", "<script>"], title="layer 0, head 1")
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["x", "y"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "<script>"]
+    assert np.array_equal(np.asarray(axes.images[0].get_array()), values)
+    with pytest.raises(ValueError, match="2 queries and 2 keys"):
+        maps.named_map(values, queries=["x", "y"], keys=["a", "b"], title="")
