@@ -1,7 +1,7 @@
 """One attention call: what it was asked, and its map computed again from the queries and keys it had."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..errors import CaptureError
+from ..errors import CaptureError, first
 
 Kind = Literal["self", "cross"]
 Way = Literal["interface", "sdpa", "multi-head", "by hand", "returned"]
@@ -271,6 +271,16 @@ class Call:
             then is not None and part is not None and part._version != then
             for part, then in zip(kept, self.versions, strict=True)
         )
+
+
+def not_reproduced(layers: Sequence[str], error: float, tolerance: float) -> CaptureError:
+    """The refusal of calls whose maps are not what the model used."""
+    return CaptureError(
+        f"{first(layers)}: the attention map does not reproduce the layer's output: ||A V - O|| / ||O|| is "
+        f"{error:.2g}, at most {tolerance:.0e} is expected. Either (a) the model changes attention in a way that is not "
+        "understood (mask, bias, scale), or (b) its output is not finite. Maps of this layer would be wrong; load the "
+        "model with attn_implementation='eager' and compare."
+    )
 
 
 def may_attend(mask: Tensor) -> Bool[Tensor, "..."]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import CaptureError, first
-from .calls import Call, Kind, Way
+from .calls import Call, Kind, Way, unchanged
 from .frames import Frame, kind_of
 from .returned import returned_weights
 
@@ -294,7 +294,7 @@ class Observer:
             sinks=None if asked.sinks is None else asked.sinks.detach(),
             rounded=asked.rounded,
             source=source if self.gradients else None,
-            shaper=layout.there,
+            shaper=layout.there if self.gradients else unchanged,  # it may hold on to tensors
             versions=tuple(
                 None if part is None or part.is_inference() else part._version
                 for part in (given if given is not None else q, k, value_kept, out)

@@ -170,10 +170,10 @@ def _asked(
 
 def _layout(output: Tensor, query: Tensor, value: Tensor) -> Layout:
     """From the layout an attention function of transformers returned to (example, head, query, width)."""
-    n_heads, n_queries = query.shape[1], query.shape[2]
+    n_heads, n_queries, width, shape = query.shape[1], query.shape[2], value.shape[3], output.shape
     if output.dim() == 4 and output.shape[1:3] != (n_queries, n_heads):
         return Layout(lambda tensor: tensor, lambda tensor: tensor)
     return Layout(
-        lambda tensor: tensor.reshape(-1, n_queries, n_heads, value.shape[3]).transpose(1, 2),
-        lambda tensor: tensor.transpose(1, 2).reshape(output.shape),
+        lambda tensor: tensor.reshape(-1, n_queries, n_heads, width).transpose(1, 2),
+        lambda tensor: tensor.transpose(1, 2).reshape(shape),
     )

@@ -10,14 +10,15 @@ from torch import Tensor
 from ..errors import DataError
 from ..records import Rows
 from .calls import Call
+from .capture import attention_gradient
+from .capture import trace as trace_run
 from .keeping import Keep
 from .models import Batch, Subject, chunks
 from .planning import CHOICES, Choice, Plan, plan, shapes
 from .reductions import Statistics, reduce
 from .tap import tap
 from .token_classes import check_names
-from .trace import Trace, attention_gradient
-from .trace import trace as trace_run
+from .trace import Trace
 
 
 def trace(
@@ -64,7 +65,7 @@ def trace(
         subject.module,
         keep=keep,
         plan=planned,
-        reducer=partial(_reduced, tokens=names, special=subject.special),
+        reducer=None if planned is None else partial(_reduced, tokens=names, special=subject.special),
         certify=certify,
         seed=seed,
         unseen=unseen,

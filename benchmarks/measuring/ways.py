@@ -3,14 +3,15 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from clinometer.interpret.capture import trace
 from clinometer.interpret.reductions import reduce
-from clinometer.interpret.trace import trace
 
 from . import peers
 from .settings import HEADS, WIDTH, Inputs, Setting, eager_twin
@@ -54,7 +55,7 @@ def _capture(certify: Any) -> Callable[[Setting, Any], Run]:
 
 
 def _statistics(engine: str, top: int = 0) -> Callable[[Setting, Any], Run]:
-    """Capture, then every statistic of every layer with two classes of tokens.
+    """Every statistic of every layer with two classes of tokens, each call reduced as it is seen.
 
     The compiled engine runs on processors; on other devices "auto" takes the fastest that there is.
     """
@@ -63,10 +64,11 @@ def _statistics(engine: str, top: int = 0) -> Callable[[Setting, Any], Run]:
         chosen: Any = "auto" if engine == "numba" and setting.device != "cpu" else engine
 
         def run(given: Inputs) -> Any:
-            captured = trace(lambda: plain(**given.named).logits, plain, keep_values=False, certify=None)
             places = np.arange(given.tokens.shape[1])[None, :]
             classes = {"separator": places % 50 == 49, "rare": places % 7 == 3}
-            return [reduce(call, classes=classes, engine=chosen, top=top) for call in captured.calls]
+            reducer = partial(reduce, classes=classes, engine=chosen, top=top)
+            seen = trace(lambda: plain(**given.named).logits, plain, reducer=reducer, certify=None)
+            return seen.statistics()
 
         return run
 

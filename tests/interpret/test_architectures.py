@@ -10,7 +10,8 @@ from torch import Tensor
 
 from clinometer.errors import CaptureError
 from clinometer.interpret.calls import Call
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.capture import attention_gradient, trace
+from clinometer.interpret.trace import Trace
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 from reference.architectures import ARCHITECTURES, REFUSED, Architecture, Refused

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clinometer.errors import CaptureError
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.capture import attention_gradient, trace
+from clinometer.interpret.trace import Trace
 
 HEADS, WIDTH = 2, 8
 

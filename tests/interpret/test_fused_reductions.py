@@ -191,9 +191,7 @@ def test_without_numba_torch_does_it_and_asking_for_numba_says_how_to_get_it(
         reductions.importlib.util, "find_spec", lambda name: None if name == "numba" else found(name)
     )
     agree(with_it, reduce(call))
-    with pytest.raises(
-        UsageError, match=r"numba is not installed \(pip install 'clinometer\[fast\]'\)"
-    ):
+    with pytest.raises(UsageError, match=r"numba is not installed \(pip install 'clinometer\[fast\]'\)"):
         reduce(call, engine="numba")
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from clinometer.errors import CaptureError, UsageError
+from clinometer.interpret.capture import attention_gradient, trace
 from clinometer.interpret.gates import Edge, Mean, Patch, Resample, gates
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.trace import Trace
 from reference.attention import HandMade
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")

@@ -8,9 +8,9 @@ import torch
 
 from clinometer.errors import CaptureError, DataError, ModelError, UsageError
 from clinometer.interpret import generation
+from clinometer.interpret.capture import trace
 from clinometer.interpret.generation import trace_generation
 from clinometer.interpret.models import load
-from clinometer.interpret.trace import trace
 from clinometer.records import Rows
 from reference.model_folders import SETTINGS, TOKENIZERS, labelled, llama_settings, text_folder
 

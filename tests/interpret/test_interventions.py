@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from clinometer.errors import DataError, UsageError
+from clinometer.interpret.capture import trace
 from clinometer.interpret.gates import Edge, Intervention, Mean, gates
 from clinometer.interpret.interventions import every_head, intervene
 from clinometer.interpret.models import Subject, ours, score
 from clinometer.interpret.preprocessing import TextPreprocessor
-from clinometer.interpret.trace import trace
 from clinometer.interpret.transformer import Architecture, Classifier
 from clinometer.records import Rows
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from clinometer.errors import CaptureError, UsageError
 from clinometer.interpret import calls as calls_module
 from clinometer.interpret.calls import Call
+from clinometer.interpret.capture import attention_gradient, trace
 from clinometer.interpret.rollout import cross_relevance, relevance, rollout
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.trace import Trace
 from clinometer.interpret.transformer import Architecture, Classifier, EncoderDecoder
 from reference import rollout as slow
 from reference.attention import HandMade

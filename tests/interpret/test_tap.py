@@ -1,17 +1,19 @@
 """The tap sees every call, once, under its name, and leaves no trace on the model."""
 
+import gc
 import threading
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from clinometer.errors import CaptureError
 from clinometer.interpret.calls import Call
+from clinometer.interpret.capture import attention_gradient, trace
 from clinometer.interpret.tap import tap
-from clinometer.interpret.trace import attention_gradient, trace
 from reference.attention import HandMade
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -325,3 +327,44 @@ def test_a_tensor_written_over_after_the_call_is_refused() -> None:
     model = Overwriting().double()
     with pytest.raises(CaptureError, match="changed in place"), torch.no_grad():
         trace(lambda: model(padded()[0]), model)
+
+
+class Watched(nn.Module):
+    """Attention in one of the ways, that remembers without holding on which values and outputs it had."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way, self.num_heads, self.memory = way, 2, list[StorageWeakRef]()
+        self.inner = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (x.unflatten(-1, (2, -1)).transpose(1, 2) * i for i in (1, 2, 3))
+        if self.way == "sdpa":
+            out = F.scaled_dot_product_attention(q, k, v)
+        elif self.way == "by hand":
+            out = (q @ k.transpose(2, 3)).softmax(-1) @ v
+        elif self.way == "interface":
+            function = AttentionInterface().get_interface("sdpa", None)
+            out = function(self, q, k, v, None, is_causal=False)[0].transpose(1, 2)
+        else:
+            out = (
+                self.inner(x, x, x, need_weights=self.way == "weights")[0]
+                .unflatten(-1, (2, -1))
+                .transpose(1, 2)
+            )
+        self.memory += [StorageWeakRef(part.untyped_storage()) for part in (v, out)]
+        return out.transpose(1, 2).flatten(2).sum(-1)
+
+
+@pytest.mark.parametrize("way", ["sdpa", "by hand", "interface", "fused", "weights"])
+def test_what_is_not_kept_is_let_go(way: str) -> None:
+    """A tensor that a closure holds on to would be kept for every layer, unseen."""
+    model, x = Watched(way), torch.randn(2, 5, 8)
+    with torch.no_grad():
+        found = trace(lambda: model(x), model, keep_values=False)
+    gc.collect()
+    assert len(found) == 1 and [piece.expired() for piece in model.memory] == [True, True]
+    model.memory.clear()
+    with torch.no_grad():
+        found = trace(lambda: model(x), model)
+    assert way in ("fused", "weights") or not model.memory[0].expired()  # control: with values kept they stay

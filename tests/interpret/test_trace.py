@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from clinometer.errors import CaptureError, UsageError
 from clinometer.interpret import calls as calls_module
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.capture import attention_gradient, trace
+from clinometer.interpret.trace import Trace
 from clinometer.interpret.transformer import Architecture, Classifier, EncoderDecoder
 from reference.attention import HandMade, attention_map
 

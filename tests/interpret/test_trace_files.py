@@ -17,7 +17,8 @@ from torch import Tensor
 from clinometer.errors import CaptureError, DataError, OutputError, UsageError
 from clinometer.interpret import trace_files
 from clinometer.interpret.calls import Call
-from clinometer.interpret.trace import Trace, attention_gradient, trace
+from clinometer.interpret.capture import attention_gradient, trace
+from clinometer.interpret.trace import Trace
 from clinometer.interpret.trace_files import read_trace, save_trace, trace_settings
 from clinometer.interpret.transformer import Architecture, EncoderDecoder
 from reference.attention import HandMade
