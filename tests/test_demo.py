@@ -36,6 +36,23 @@ def test_every_column_is_kept_or_left_out_with_a_reason():
         assert f"| `{name}` |" in page
 
 
+def test_it_runs_on_one_thread_and_leaves_the_setting_as_it_was(made):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with demo.one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), demo.one_thread():
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert made[1].provenance["threads"] == 1
+
+
 def test_groups_and_rates_are_those_known_of_the_data(parts):
     groups = Counter(race for rows in parts.values() for race in rows.groups["race"])
     assert groups == {"white": 1681, "black": 197, "hispan": 111}
