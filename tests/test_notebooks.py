@@ -11,10 +11,22 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
 def execute(notebook, folder):
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute()
+    """Run every cell in a new kernel.
+
+    A cell with widgets sometimes blocks the client while the kernel is done and idle (nbclient issue 312). So a cell
+    that takes longer than any may is run again once, in another kernel and from the first cell; a cell that hangs by
+    itself fails both times.
+    """
+    for last in (False, True):
+        client = nbclient.NotebookClient(
+            notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        )
+        try:
+            client.execute()
+            return notebook
+        except nbclient.exceptions.CellTimeoutError:
+            if last:
+                raise
     return notebook
 
 
