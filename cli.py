@@ -46,7 +46,7 @@ Exit codes:
 5  internal error: please report it
 
 130  interrupted"""
-SHORT = {"largest weight": "largest", "special tokens": "special", "separator": "separators"}
+SHORT = {"special tokens": "special", "separator": "separators"}
 SYMBOLS = {
     "within tolerance": "✓",
     "exceeds tolerance": "▲",
@@ -427,7 +427,10 @@ def _heads(heads: Any) -> str:
                     (
                         f"{layers.index(line['layer'])}",
                         f"{line['head']}",
-                        *("–" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in names),
+                        *(
+                            "–" if line[name] is None or math.isnan(line[name]) else f"{line[name]:.2f}"
+                            for name in names
+                        ),
                         line["roles"] or "–",
                     )
                     for line in heads.to_dict(orient="records")

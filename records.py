@@ -150,6 +150,22 @@ class HeadEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSummary:
+    """Where one head looks: means over the queries that are no padding. It says nothing of what the head does."""
+
+    layer: str
+    head: int
+    n_examples: int
+    n_queries: int
+    entropy: float | None  # nats
+    distance: float | None  # tokens; None in cross-attention
+    shares: Mapping[
+        str, float | None
+    ]  # of attention: on the largest key, the first, itself, ..., classes of tokens
+    roles: tuple[str, ...]  # whose stated threshold it passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Maps ready to be drawn: A and its A * dA for the same examples, averaged over them."""
 
@@ -322,6 +338,7 @@ class Review:
     certificate: Mapping[str, Any]  # ||AV - O|| / ||O|| per layer, and how it was computed
     model: Mapping[str, Any]
     data: Mapping[str, Any]
+    heads: tuple[HeadSummary, ...] = ()
     feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}
     limits: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -143,7 +143,8 @@ def review(
         DataError, PolicyError, CaptureError: as their messages say.
     """
     from .interpret.gradients import attribute, head_effects, view
-    from .interpret.tracing import certify
+    from .interpret.head_roles import summaries
+    from .interpret.tracing import certify, head_statistics
 
     if not rows.groups:
         raise DataError(
@@ -179,6 +180,7 @@ def review(
         views=_views(subject, rows, attribution, view, batch_size),
         attribution=_proof(attribution),
         certificate=certify(subject, rows, batch_size=batch_size),
+        heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
         model={
             "name": subject.name,
             "class": type(subject.module).__qualname__,

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UsageError
-from ..records import Floats
+from ..records import Floats, HeadSummary
 from .reductions import Statistics
 
 NO_ROLE = "no role under the stated thresholds"
@@ -167,3 +167,49 @@ def _of_head(layer: str, head: int, parts: Sequence[Statistics], rules: Sequence
         n_examples=n_examples, n_queries=n_valid,
     )  # fmt: skip
     return found or [nothing]
+
+
+def summaries(statistics: Sequence[Statistics], rules: Sequence[Rule] = RULES) -> tuple[HeadSummary, ...]:
+    """One line per head: means over queries that are no padding, all batches of a layer alike, and roles.
+
+    Shares are of attention: on the key with the largest weight, the first key, the token itself, the one before and
+    the one after, and each class of tokens that was counted. None where nothing is defined (positions in
+    cross-attention).
+    """
+    named: dict[tuple[str, int], list[str]] = {}
+    for one in roles(statistics, rules):
+        if one.role != NO_ROLE:
+            named.setdefault((one.layer, one.head), []).append(one.role)
+    found = []
+    for layer in dict.fromkeys(one.layer for one in statistics):
+        parts = [one for one in statistics if one.layer == layer]
+        classes = list(dict.fromkeys(name for one in parts for name in one.shares))
+        for head in range(parts[0].n_heads):
+
+            def mean(measure: Callable[[Statistics], Floats | None], head: int = head) -> float | None:
+                arrays = [(measure(one), one.valid) for one in parts]  # noqa: B023
+                counted = [array[:, head][valid] for array, valid in arrays if array is not None]
+                joined = np.concatenate(counted) if counted else np.zeros(0)
+                joined = joined[~np.isnan(joined)]
+                return float(joined.mean(dtype=np.float64)) if joined.size else None
+
+            found.append(
+                HeadSummary(
+                    layer=layer,
+                    head=head,
+                    n_examples=sum(one.n_examples for one in parts),
+                    n_queries=sum(int(one.valid.sum()) for one in parts),
+                    entropy=mean(lambda one: one.entropy),
+                    distance=mean(lambda one: one.distance),
+                    shares={
+                        "largest": mean(lambda one: one.peak),
+                        "first": mean(lambda one: one.first),
+                        "itself": mean(lambda one: one.itself),
+                        "previous": mean(lambda one: one.previous),
+                        "next": mean(lambda one: one.following),
+                        **{name: mean(_class(name)) for name in classes},
+                    },
+                    roles=tuple(named.get((layer, head), ())),
+                )
+            )
+    return tuple(found)

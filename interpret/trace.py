@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import CaptureError, UsageError, did_you_mean, first
 from ..records import Floats
 from .calls import Call, not_reproduced
-from .head_roles import HeadRole, roles
+from .head_roles import HeadRole, roles, summaries
 from .planning import Plan
 from .reductions import Engine, Statistics, reduce
 from .token_classes import feature_classes, token_classes
@@ -247,32 +247,21 @@ class Trace:
         """One line per head as a pandas DataFrame: mean statistics over queries (no padding), and roles."""
         import pandas as pd
 
-        from .head_roles import NO_ROLE
-
         found = self.statistics() if statistics is None else tuple(statistics)
-        named: dict[tuple[str, int], list[str]] = {}
-        for role in self.roles(found):
-            if role.role != NO_ROLE:
-                named.setdefault((role.layer, role.head), []).append(role.role)
-        lines = []
-        for one in found:
-            measures = {
-                "entropy": one.entropy,
-                "largest weight": one.peak,
-                "distance": one.distance,
-                "first": one.first,
-                "itself": one.itself,
-                "previous": one.previous,
-                "next": one.following,
-                **one.shares,
-            }
-            for head in range(one.n_heads):
-                means = {name: _mean(values[:, head]) for name, values in measures.items()}
-                line = {"layer": one.layer, "head": head, **means}
-                line["roles"] = ", ".join(named.get((one.layer, head), []))
-                line["queries"] = int(one.valid.sum())
-                lines.append(line)
-        return pd.DataFrame(lines)
+        return pd.DataFrame(
+            [
+                {
+                    "layer": one.layer,
+                    "head": one.head,
+                    "entropy": one.entropy,
+                    "distance": one.distance,
+                    **one.shares,
+                    "roles": ", ".join(one.roles),
+                    "queries": one.n_queries,
+                }
+                for one in summaries(found)
+            ]
+        )
 
     def rollout(
         self,

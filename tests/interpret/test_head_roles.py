@@ -9,7 +9,7 @@ import torch
 
 from clinometer.errors import UsageError
 from clinometer.interpret.calls import Call
-from clinometer.interpret.head_roles import NO_ROLE, RULES, HeadRole, roles
+from clinometer.interpret.head_roles import NO_ROLE, RULES, HeadRole, roles, summaries
 from clinometer.interpret.reductions import Statistics, reduce
 
 N = 40
@@ -169,3 +169,41 @@ def test_layers_keep_their_order_and_differing_heads_are_refused() -> None:
     ]
     with pytest.raises(UsageError, match=r"layer: statistics with \[1, 2\] heads"):
         roles([statistics(EVEN), statistics(EVEN, EVEN)])
+
+
+def test_summaries_are_means_over_all_batches_with_their_n() -> None:
+    """Against a mean written out over the queries that are no padding, of two batches of different length."""
+    torch.manual_seed(0)
+    parts = []
+    for n, length in ((2, 5), (1, 9)):
+        pad = torch.zeros(n, length, dtype=torch.bool)
+        pad[0, length - 2 :] = True
+        call = Call(
+            layer="layer",
+            kind="self",
+            way="sdpa",
+            query=torch.randn(n, 2, length, 4),
+            key=torch.randn(n, 2, length, 4),
+            value=None,
+            output=None,
+            scale=1.0,
+            mask=~pad[:, None, None, :],
+        )
+        parts.append(reduce(call, classes={"some": np.arange(length)[None].repeat(n, 0) % 2 == 0}))
+    found = summaries(parts)
+    assert [(one.layer, one.head, one.n_examples, one.n_queries) for one in found] == [
+        ("layer", head, 3, (3 + 5) + 7) for head in (0, 1)
+    ]
+    for one in found:
+        rows = [
+            (float(part.entropy[i, one.head, q]), float(part.shares["some"][i, one.head, q]))
+            for part in parts
+            for i in range(part.n_examples)
+            for q in range(part.n_queries)
+            if part.valid[i, q]
+        ]
+        assert one.entropy == pytest.approx(sum(row[0] for row in rows) / len(rows), abs=1e-6)
+        assert one.shares["some"] == pytest.approx(sum(row[1] for row in rows) / len(rows), abs=1e-6)
+        assert set(one.roles) == {
+            role.role for role in roles(parts) if role.head == one.head and role.role != NO_ROLE
+        }

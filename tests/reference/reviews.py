@@ -9,7 +9,7 @@ from clinometer.bias.audit import audit
 from clinometer.bias.ledger import contrast, ledger
 from clinometer.bias.policy import GroupRule, Policy
 from clinometer.evidence import from_columns
-from clinometer.records import Attribution, Review, View
+from clinometer.records import Attribution, HeadSummary, Review, View
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = (
@@ -146,6 +146,20 @@ def sample_review(
             "how": "exact, all unmasked queries of all rows",
             "layers": {f"layers.{i}.attention": 2e-7 * (i + 1) for i in range(layers)},
         },
+        heads=tuple(
+            HeadSummary(
+                layer=f"layers.{i}.attention",
+                head=head,
+                n_examples=rows,
+                n_queries=rows * 7,
+                entropy=1.5 + 0.1 * head,
+                distance=None if i == 0 else 2.25,
+                shares={"largest": 0.4, "first": 0.05, "itself": 0.51, "special tokens": 0.125},
+                roles=("itself",) if head == 0 else (),
+            )
+            for i in range(layers)
+            for head in range(2)
+        ),
         model={
             "name": "sample",
             "class": "Classifier",

@@ -150,6 +150,18 @@ def test_every_share_is_on_the_page_and_the_identity_is_printed(review: Review, 
         assert written in re.sub(r"\s+", " ", parsed.text)
 
 
+def test_every_heads_statistics_are_on_the_page_with_their_n(review: Review, rendered: str) -> None:
+    table = rendered.partition("Statistics of each head")[2].partition("</table>")[0]
+    assert table.count("<tr>") == len(review.heads) + 1
+    for column in review.heads[0].shares:
+        assert f">{column}</th>" in table
+    assert table.count(">itself</td>") == sum("itself" in head.roles for head in review.heads) > 0
+    assert f"means over {review.heads[0].n_queries} queries of {review.heads[0].n_examples} rows" in rendered
+    assert "it says nothing about what the head does" in rendered
+    without = page.render(dataclasses.replace(review, heads=()))
+    assert "Statistics of each head" not in without
+
+
 def test_a_number_reads_as_its_value(rendered: str) -> None:
     pairs = re.findall(r'<data value="([^"]+)">([^<]+)</data>', rendered)
     assert len(pairs) > 2000
