@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .interpret.models import Subject as Subject
     from .interpret.models import load as load
     from .interpret.models import wrap as wrap
+    from .interpret.probe import probe as probe
     from .interpret.trace_files import read_trace as read_trace
     from .interpret.tracing import head_statistics as head_statistics
     from .interpret.tracing import plan_trace as plan_trace
@@ -84,6 +85,7 @@ _WHERE = {
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
     "plan_trace": ".interpret.tracing",
+    "probe": ".interpret.probe",
     "read_evidence": ".evidence:read",
     "read_policy": ".bias.policy",
     "read_rows": ".review",
@@ -125,6 +127,7 @@ __all__ = [
     "ledger",
     "load",
     "plan_trace",
+    "probe",
     "read_evidence",
     "read_policy",
     "read_rows",

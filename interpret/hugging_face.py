@@ -14,6 +14,7 @@ from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Rows
 from . import language_subjects, text_subjects
 from .models import Batch, Subject, label_index, without_gradients
+from .probe import probe
 from .texts import Texts, read_tokenizer
 from .weights import (
     DeviceMap,
@@ -205,6 +206,9 @@ def load_hugging_face(
         provenance["longest_text"] = texts.longest
         subject = READERS[kind.name](model, texts, **how, **common)
         subject = _padding_proved(subject, texts, numbers)
+        together = range(1 if "padding" in subject.provenance else 2)
+        attention = str(probe(subject, _two_texts(texts).take(together)))
+        subject = dataclasses.replace(subject, provenance={**subject.provenance, "attention": attention})
     else:
         provenance["processor_sha256"] = digest(_files(path, (*PROCESSOR_FILES, *TOKENIZER_FILES)))
         subject = _signal_subject(kind, path, model, how, common)
@@ -243,6 +247,15 @@ def _outputs(subject: Subject, rows: Rows) -> np.ndarray:
     return outputs
 
 
+def _two_texts(texts: Texts) -> Rows:
+    """A short and a longer text, to prove a model with."""
+    mask = texts.tokenizer.mask_token or ""
+    return Rows(
+        ids=("short", "long"),
+        inputs={"text": np.array([f"a {mask}", f"{mask} a b c a b c a"], dtype=object)},
+    )
+
+
 def _padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subject:
     """The Subject, once two texts of different lengths score in one batch as they do alone.
 
@@ -252,11 +265,7 @@ def _padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subje
     Raises:
         ModelError: the model does not run in this number type on this device.
     """
-    mask = texts.tokenizer.mask_token or ""
-    rows = Rows(
-        ids=("short", "long"),
-        inputs={"text": np.array([f"a {mask}", f"{mask} a b c a b c a"], dtype=object)},
-    )
+    rows = _two_texts(texts)
     try:
         together = _outputs(subject, rows)
         alone = np.concatenate([_outputs(subject, rows.take([i])) for i in range(2)])

@@ -370,3 +370,35 @@ def test_our_encoder_decoder_tells_self_from_cross() -> None:
     captured.certify()
     assert (captured.map(3, 0, 1)[:, 3:] == 0).all()
     assert np.triu(captured.map(2, 0, 0), 1).max() == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda_in_bfloat16_maps_statistics_and_gates_are_those_of_the_processor() -> None:
+    from clinometer.interpret.gates import gates
+    from clinometer.interpret.reductions import reduce
+
+    config = transformers.BertConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, vocab_size=50
+    )
+    model = transformers.BertModel(config).eval().to("cuda", torch.bfloat16)
+    ids = torch.randint(1, 50, (2, 40), device="cuda")
+    mask = torch.ones_like(ids)
+    mask[1, 25:] = 0
+    with torch.no_grad():
+        found = trace(lambda: model(input_ids=ids, attention_mask=mask).last_hidden_state, model)
+        found.certify()
+        for call in found.calls:
+            moved = {
+                name: part.cpu()
+                for name in ("query", "key", "value", "output", "mask")
+                if (part := getattr(call, name)) is not None
+            }
+            there, here = (
+                reduce(call),
+                reduce(dataclasses.replace(call, **moved, versions=()), engine="torch"),
+            )
+            for name in ("entropy", "received", "first", "previous", "peak"):
+                assert np.allclose(getattr(there, name), getattr(here, name), atol=1e-3, equal_nan=True)
+        with gates(model, {(0, None): 0.0}):
+            assert not torch.equal(model(input_ids=ids, attention_mask=mask).last_hidden_state, found.output)
