@@ -148,14 +148,15 @@ class Keeper:
             parts |= {name: None for name in ("query", "key", *BORROWED)}
             if parts["value"] is not None:
                 parts["value"] = call.repeated(parts["value"])  # a map has no key heads
-        for name in NUMBERS:
-            part = parts[name]
-            if part is not None:
-                parts[name] = self._moved_to(self._cast(f"{call.layer} ({name})", part, keep), keep)
-        for name in BORROWED:
-            part = parts[name]
-            if part is not None:
-                parts[name] = self._borrowed(part, keep)
+        if keep.dtype is not None or keep.device is not None:
+            for name in NUMBERS:
+                part = parts[name]
+                if part is not None:
+                    parts[name] = self._moved_to(self._cast(f"{call.layer} ({name})", part, keep), keep)
+            for name in BORROWED:
+                part = parts[name]
+                if part is not None:
+                    parts[name] = self._borrowed(part, keep)
         if call.source is None:
             parts |= _freed(
                 {name: part for name, part in parts.items() if name in NUMBERS and part is not None}

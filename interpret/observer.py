@@ -270,8 +270,8 @@ class Observer:
                 f"output of {tuple(out.shape)}; expected "
                 f"{(spot.n_examples, spot.n_heads, spot.n_queries, value.shape[3])}. This call cannot be read as attention."
             )
-        kept = [None if part is None else _kept(part) for part in (q, k, given, value, out)]
-        q, k, given, value_kept, out = kept[0], kept[1], kept[2], kept[3], kept[4]  # type: ignore[assignment]
+        q, k, given = (None if part is None else _kept(part) for part in (q, k, given))
+        value, out = _kept(value), _kept(out)
         mask = None if asked.mask is None else _mask_axes(asked.mask.detach(), asked.value.dim() == 3)
         if mask is not None and mask.shape[3] > 1:
             mask = mask[..., : spot.n_keys]
@@ -281,7 +281,7 @@ class Observer:
             way=asked.way,
             query=q,
             key=k,
-            value=value_kept,
+            value=value,
             output=out,
             given=given,
             scale=asked.scale,
@@ -297,7 +297,7 @@ class Observer:
             shaper=layout.there if self.gradients else unchanged,  # it may hold on to tensors
             versions=tuple(
                 None if part is None or part.is_inference() else part._version
-                for part in (given if given is not None else q, k, value_kept, out)
+                for part in (given if given is not None else q, k, value, out)
             ),
         )
         if asked.prove and not (call.certificate() or 0.0) <= call.tolerance:
