@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .interpret.gates import Resample as Resample
     from .interpret.gates import gates as gates
     from .interpret.generation import trace_generation as trace_generation
-    from .interpret.gradients import attribute as attribute
-    from .interpret.gradients import head_effects as head_effects
-    from .interpret.gradients import view as view
+    from .interpret.methods import attribute as attribute
+    from .interpret.head_effects import head_effects as head_effects
+    from .interpret.head_effects import view as view
     from .interpret.head_roles import roles as head_roles
     from .interpret.interventions import every_head as every_head
     from .interpret.interventions import intervene as intervene
@@ -70,7 +70,7 @@ _WHERE = {
     "Review": ".records",
     "Rows": ".records",
     "Subject": ".interpret.models",
-    "attribute": ".interpret.gradients",
+    "attribute": ".interpret.methods",
     "audit": ".bias.audit",
     "contrast": ".bias.ledger",
     "every_head": ".interpret.interventions",
@@ -78,7 +78,7 @@ _WHERE = {
     "from_frame": ".evidence",
     "gates": ".interpret.gates",
     "gather": ".review",
-    "head_effects": ".interpret.gradients",
+    "head_effects": ".interpret.head_effects",
     "head_roles": ".interpret.head_roles:roles",
     "head_statistics": ".interpret.tracing",
     "intervene": ".interpret.interventions",
@@ -93,7 +93,7 @@ _WHERE = {
     "review": ".review",
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
-    "view": ".interpret.gradients",
+    "view": ".interpret.head_effects",
     "wrap": ".interpret.models",
 }
 

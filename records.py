@@ -97,24 +97,36 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Signed scores per example and token that add up to `value - base_value`, up to `residual`."""
+    """Signed scores per example and token, and what they are known to add up to.
+
+    Methods that promise a sum add up to `value - base_value`, up to `residual`. The others have no base value
+    (NaN), and nothing about them was proved.
+    """
 
     method: str
     target: str  # the scalar explained, e.g. "logit(approved) - logit(denied)"
-    unit: str  # e.g. "logit"
-    baseline: str  # what x is compared with, in words
+    unit: str  # e.g. "logit"; "" where scores have no unit (attention rollout)
+    baseline: str  # what x is compared with, in words; "" where with nothing
     ids: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]  # per example
     scores: Floats  # (example, token), 0 where an example is shorter
     value: Floats  # (example,) target at the input
-    base_value: Floats  # (example,) target at the baseline
-    nodes: npt.NDArray[np.integer[Any]]  # (example,) integration nodes used
-    converged: npt.NDArray[np.bool_]  # (example,) |residual| within the stated tolerance
-    tolerance: Floats  # (example,) the largest |residual| called converged
+    base_value: Floats  # (example,) what is left of the target without any token; NaN where nothing adds up
+    nodes: npt.NDArray[np.integer[Any]]  # (example,) integration nodes, or samples, used; 0 where there are none
+    converged: npt.NDArray[np.bool_]  # (example,) |residual| within the tolerance; True where nothing is promised
+    tolerance: Floats  # (example,) the largest |residual| called converged; NaN where nothing is promised
+    errors: Floats | None = None  # (example, token) standard errors of scores that were sampled
+    seed: int | None = None  # of what was sampled
+    notes: tuple[str, ...] = ()  # what a reader has to know
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the method promises a sum."""
+        return not bool(np.isnan(self.base_value).all())
 
     @property
     def residual(self) -> Floats:
-        """value - base_value - sum(scores): what the attribution leaves unexplained. (example,)"""
+        """value - base_value - sum(scores): what the attribution leaves unexplained. (example,), NaN without a promise."""
         left: Floats = self.value - self.base_value - self.scores.sum(axis=1)
         return left
 
@@ -129,11 +141,11 @@ class Attribution:
         return len(self.ids)
 
     def __repr__(self) -> str:
+        of = f"Attribution({self.method} of {self.target}{f' in {self.unit}' if self.unit else ''}, {len(self)} examples"
+        if not self.adds_up:
+            return f"{of}; adds up to nothing)"
         kept = int(np.count_nonzero(self.converged))
-        return (
-            f"Attribution({self.method} of {self.target} in {self.unit}, {len(self)} examples, "
-            f"{kept} converged, largest |residual| {np.abs(self.residual).max(initial=0.0):.2g})"
-        )
+        return f"{of}, {kept} converged, largest |residual| {np.abs(self.residual).max(initial=0.0):.2g})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,8 +142,9 @@ def review(
     Raises:
         DataError, PolicyError, CaptureError: as their messages say.
     """
-    from .interpret.gradients import attribute, head_effects, view
+    from .interpret.head_effects import head_effects, view
     from .interpret.head_roles import summaries
+    from .interpret.methods import attribute
     from .interpret.tracing import certify, head_statistics
 
     if not rows.groups:
@@ -279,7 +280,7 @@ def _views(
 
 
 def _proof(attribution: Attribution) -> dict[str, Any]:
-    from .interpret.gradients import FLOOR, RELATIVE_TOLERANCE
+    from .interpret.attributions import FLOOR, RELATIVE_TOLERANCE
 
     error = np.abs(attribution.residual)
     moved = np.abs(attribution.value - attribution.base_value)

@@ -1,27 +1,57 @@
-"""Gradient attributions with their own proof: integrated gradients, and attention combined with gradients."""
+"""Attributions from gradients of the target in the input, by captum's implementations, each with its certificate."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..errors import DataError, ModelError
-from ..records import Attribution, Floats, HeadEffect, Rows, View
-from .models import Subject, check_finite, score
-from .tracing import gradient_traces
+from ..errors import ModelError, did_you_mean
+from ..records import Attribution, Floats, Rows
+from .attributions import allowed, attributed, rounding
+from .batches import MAX_MEMORY, backing_off, bucketed, repeated, rows_at_once
+from .models import Batch, Subject, score
 
-RELATIVE_TOLERANCE = 0.01  # completeness error allowed, as a part of |f(x) - f(b)|
-FLOOR = 0.05  # ... or of this many standard deviations of the scores, where |f(x) - f(b)| is smaller
 MOST_NODES = 320
+Aggregate = Literal["sum", "norm"]
+AGGREGATES = ("sum", "norm")
+NORM = "the norm has no sign and adds up to nothing; signed sums ranked tokens better in every measurement of ours"
 
 
-def attribute(
+class Target(nn.Module):
+    """A subject's target as a module of the embeddings and the batch's tensors, as captum calls it.
+
+    Captum repeats every tensor with the embeddings, example by example in an order of its own, so that each row
+    of embeddings meets its own row of the batch.
+    """
+
+    def __init__(self, subject: Subject, batch: Batch) -> None:
+        super().__init__()
+        self.module = subject.module  # so that methods that hook modules find them
+        self.subject, self.keys = subject, tuple(batch)
+
+    def forward(self, points: Tensor, *tensors: Tensor) -> Tensor:
+        """(example,) the target at these embeddings (example, token, width)."""
+        batch = dict(zip(self.keys, tensors, strict=True))
+        return self.subject.select(self.subject.forward(batch, points))
+
+
+# What captum is asked for one batch: target, embeddings, references, tensors of the batch -> (example, token, width).
+Asked = Callable[[Target, Tensor, Tensor, tuple[Tensor, ...]], Tensor]
+
+
+def integrated_gradients(
     subject: Subject,
     rows: Rows,
     *,
     nodes: int = 20,
     most_nodes: int = MOST_NODES,
+    aggregate: Aggregate = "sum",
     batch_size: int = 64,
+    max_memory: int = MAX_MEMORY,
+    seed: int = 0,
     progress: bool = False,
 ) -> Attribution:
     """Integrated gradients of the subject's target, signed and summed over the embedding, per token.
@@ -30,12 +60,16 @@ def attribute(
     eq. 1), integrated by captum with Gauss-Legendre nodes. Rows whose completeness error
     |f(x) - f(b) - sum of scores| exceeds 1 % of max(|f(x) - f(b)|, .05 standard deviations of the scores)
     are run again with twice as many nodes, until they pass or `most_nodes` is reached; a row that never
-    passes is marked `converged = False` and keeps its last scores.
+    passes is marked `converged = False` and keeps its last scores. `Attribution.nodes` counts what a row cost:
+    nodes of earlier runs included, as Gauss-Legendre nodes are not nested.
 
     Args:
         nodes: integration nodes of the first run, 1 or more.
         most_nodes: where doubling stops.
-        batch_size: rows encoded together; it also bounds the rows x nodes held at once.
+        aggregate: "sum" over the embedding, or its "norm", which has no sign and no certificate.
+        batch_size: rows encoded together, of about one length.
+        max_memory: bytes that one pass may keep for its backward pass; rows x nodes run together accordingly.
+        seed: not used; every method takes one.
         progress: show a bar.
 
     Returns:
@@ -43,162 +77,215 @@ def attribute(
 
     Raises:
         DataError: no rows, or a score that is not finite.
+        ModelError: nodes or a batch size out of range, or memory that one row alone exceeds.
     """
     if nodes < 1 or most_nodes < nodes:
         raise ModelError(f"nodes is {nodes} and most_nodes {most_nodes}; expected 1 <= nodes <= most_nodes.")
+    _known(aggregate)
     value = score(subject, rows, batch_size=batch_size)
     spread = float(np.std(value))
     names = subject.names(rows)
-    scores = np.zeros((len(rows), max(len(tokens) for tokens in names)))
+    lengths = np.array([len(tokens) for tokens in names])
+    scores = np.zeros((len(rows), int(lengths.max())))
+    shown = np.zeros_like(scores)
     base = np.zeros(len(rows))
-    tolerance = np.zeros(len(rows))
     used = np.zeros(len(rows), dtype=np.int64)
     pending = np.arange(len(rows))
     step = nodes
     with tqdm(total=len(rows), desc="integrated gradients", unit="row", disable=not progress) as bar:
         while pending.size:
             left = []
-            for start in range(0, len(pending), batch_size):
-                index = pending[start : start + batch_size]
-                part, base[index] = _integrate(subject, rows.take(index), step, batch_size)
-                scores[index] = 0.0
-                scores[index, : part.shape[1]] = part[:, : scores.shape[1]]
-                used[index] = step
-                moved = np.abs(value[index] - base[index])
-                tolerance[index] = RELATIVE_TOLERANCE * np.maximum(moved, FLOOR * spread)
+            for places in bucketed(lengths[pending].tolist(), batch_size):
+                index = pending[places]
+                signed, normed, base[index] = _integrate(subject, rows.take(index), step, max_memory)
+                for target, part in ((scores, signed), (shown, normed)):
+                    target[index] = 0.0
+                    target[index, : part.shape[1]] = part[:, : scores.shape[1]]
+                used[index] += step
                 error = np.abs(value[index] - base[index] - scores[index].sum(axis=1))
-                failed = index[error > tolerance[index] + _rounding(value[index])]
+                enough = allowed(value[index], base[index], spread) + rounding(value[index])
+                failed = index[error > enough]
                 left.append(failed)
                 bar.update(len(index) - len(failed))
-            pending = np.concatenate(left)
+            pending = np.sort(np.concatenate(left))
             if step * 2 > most_nodes:
                 break
             step *= 2
         bar.update(len(pending))
-    converged = np.ones(len(rows), dtype=np.bool_)
-    converged[pending] = False
-    check_finite(scores.sum(axis=1), rows.ids, subject.name)
-    return Attribution(
-        method="integrated gradients",
-        target=subject.target,
-        unit=subject.unit,
-        baseline=subject.baseline,
-        ids=rows.ids,
-        tokens=names,
-        scores=scores,
-        value=value,
-        base_value=base,
-        nodes=used,
-        converged=converged,
-        tolerance=tolerance,
+    if aggregate == "norm":
+        return attributed(
+            "integrated gradients", subject, rows, names, shown, value=value, nodes=used, notes=(NORM,)
+        )
+    return attributed(
+        "integrated gradients", subject, rows, names, scores, value=value, base_value=base, nodes=used
     )
 
 
-def _rounding(value: Floats) -> Floats:
-    """What float32 arithmetic alone may add to a completeness error."""
-    return 1e-6 * np.maximum(1.0, np.abs(value))
-
-
-def _integrate(subject: Subject, rows: Rows, nodes: int, batch_size: int) -> tuple[Floats, Floats]:
+def _integrate(subject: Subject, rows: Rows, nodes: int, max_memory: int) -> tuple[Floats, Floats, Floats]:
+    """Signed sums and norms per token, and the target at the baseline."""
     from captum.attr import IntegratedGradients
 
-    batch = subject.encode(rows)
-    keys = tuple(batch)
-    with torch.no_grad():
-        embedded, baseline = subject.embed(batch), subject.reference(batch)
-        start = subject.select(subject.forward(batch, baseline)).double().cpu().numpy()
-
-    def target(points: Tensor, *tensors: Tensor) -> Tensor:
-        return subject.select(subject.forward(dict(zip(keys, tensors, strict=True)), points))
-
-    method = IntegratedGradients(target)
-    parts: Tensor = method.attribute(
-        embedded,
-        baselines=baseline,
-        additional_forward_args=tuple(batch.values()),
-        n_steps=nodes,
-        method="gausslegendre",
-        internal_batch_size=max(len(rows), batch_size * 8),
-    )
-    return parts.double().sum(dim=-1).detach().cpu().numpy(), start
-
-
-def head_effects(subject: Subject, rows: Rows, *, batch_size: int = 64, progress: bool = False) -> HeadEffect:
-    """Attention combined with gradients, per head and token: A * dA with dA = dO V^T, signed, in logits.
-
-    Summed over queries and keys, A * dA is <O_h, dO_h>: the first-order change of the target when the head is
-    scaled (Michel et al. 2019). `received` is attention received by a token, averaged over queries: what a head
-    looks at, which is not what matters. Self-attention calls only.
-
-    Raises:
-        ModelError: calls of one model differ in their number of heads.
-    """
-    names = tuple((*subject.prefix, *tokens) for tokens in subject.names(rows))
-    width = max(len(tokens) for tokens in names)
-    contribution, received, moved = [], [], []
-    layers: tuple[str, ...] = ()
-    for part, trace in tqdm(
-        gradient_traces(subject, rows, batch_size=batch_size),
-        total=-(-len(rows) // batch_size),
-        desc="attention x gradient",
-        unit="batch",
-        disable=not progress,
-    ):
-        calls = [i for i, kind in enumerate(trace.kinds) if kind == "self"]
-        heads = {trace.n_heads(i) for i in calls}
-        if len(heads) != 1:
-            raise ModelError(f"attention calls have {sorted(heads)} heads; one number for all is expected.")
-        layers = tuple(trace.layers[i] for i in calls)
-        shape = (len(part), len(calls), heads.pop(), width)
-        seen, weight = np.zeros(shape), np.zeros(shape)
-        for place, call in enumerate(calls):
-            a_times_da = trace.contribution(call)
-            weight[:, place, :, : a_times_da.shape[3]] = a_times_da.sum(axis=2)
-            got = trace.received(call)
-            seen[:, place, :, : got.shape[2]] = got
-        received.append(seen)
-        moved.append(weight)
-        contribution.append(weight.sum(axis=3))
-    return HeadEffect(
-        target=subject.target,
-        ids=rows.ids,
-        layers=layers,
-        contribution=np.concatenate(contribution),
-        received=np.concatenate(received),
-        moved=np.concatenate(moved),
-        tokens=names,
-    )
-
-
-def view(subject: Subject, rows: Rows, *, title: str, batch_size: int = 64) -> View:
-    """The maps A and A * dA of every head, averaged over rows that have the same tokens.
-
-    Raises:
-        DataError: the rows have different tokens, so that an average would mix them.
-    """
-    names = set(subject.names(rows))
-    if len(names) != 1:
-        raise DataError(
-            f"{len(rows)} rows have {len(names)} different token lists; a mean map needs one. View one row at a time."
+    def ask(target: Target, embedded: Tensor, reference: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+        made: Tensor = IntegratedGradients(target).attribute(
+            embedded,
+            baselines=reference,
+            additional_forward_args=tensors,
+            n_steps=nodes,
+            method="gausslegendre",
+            internal_batch_size=min(at_once, len(embedded) * nodes),
         )
-    attention: Floats | None = None
-    contribution: Floats | None = None
-    layers: tuple[str, ...] = ()
-    for _, trace in gradient_traces(subject, rows, batch_size=batch_size):
-        calls = [i for i, kind in enumerate(trace.kinds) if kind == "self"]
-        layers = tuple(trace.layers[i] for i in calls)
-        a = np.stack([trace.maps(i).double().cpu().numpy().sum(axis=0) for i in calls])
-        c = np.stack([trace.contribution(i).sum(axis=0) for i in calls])
-        attention = a if attention is None else attention + a
-        contribution = c if contribution is None else contribution + c
-    if attention is None or contribution is None:
-        raise DataError("there are no rows to view.")
-    return View(
-        title=title,
-        target=subject.target,
-        ids=rows.ids,
-        layers=layers,
-        labels=(*subject.prefix, *names.pop()),
-        attention=attention / len(rows),
-        contribution=contribution / len(rows),
+        return made
+
+    batch = subject.encode(rows)
+    at_once = rows_at_once(subject, batch, max_memory)
+    parts, start = _asked(subject, batch, ask, min(at_once, len(rows)), "integrated gradients")
+    return *_tokens(parts), start
+
+
+def _asked(
+    subject: Subject, batch: Batch, ask: Asked, rows_together: int, what: str
+) -> tuple[Tensor, Floats]:
+    """What captum gives (example, token, width), and the target at the baseline."""
+    n = len(next(iter(batch.values())))
+
+    def run(at_once: int) -> tuple[Tensor, Floats]:
+        parts, starts = [], []
+        for begin in range(0, n, at_once):
+            some = repeated(batch, np.arange(begin, min(begin + at_once, n)))
+            with torch.no_grad():
+                embedded, reference = subject.embed(some), subject.reference(some)
+                starts.append(subject.select(subject.forward(some, reference)).double().cpu().numpy())
+            parts.append(ask(Target(subject, some), embedded, reference, tuple(some.values())).detach())
+        return torch.cat(parts), np.concatenate(starts)
+
+    return backing_off(run, rows_together, what)
+
+
+def _tokens(parts: Tensor) -> tuple[Floats, Floats]:
+    """Sums over the embedding, and Euclidean norms: (example, token) each."""
+    wide = parts.double()
+    return wide.sum(dim=-1).cpu().numpy(), wide.norm(dim=-1).cpu().numpy()
+
+
+def _known(aggregate: str) -> None:
+    if aggregate not in AGGREGATES:
+        raise ModelError(f"aggregate is {aggregate!r}; {did_you_mean(aggregate, AGGREGATES)}")
+
+
+def _once(
+    method: str,
+    subject: Subject,
+    rows: Rows,
+    ask: Asked,
+    *,
+    cost: int,
+    complete: bool,
+    aggregate: Aggregate,
+    batch_size: int,
+    max_memory: int,
+    progress: bool,
+    **record: Any,
+) -> Attribution:
+    """An attribution from one call of captum for each batch."""
+    _known(aggregate)
+    value = score(subject, rows, batch_size=batch_size)
+    names = subject.names(rows)
+    lengths = [len(tokens) for tokens in names]
+    scores = np.zeros((len(rows), max(lengths)))
+    base = np.zeros(len(rows))
+    with tqdm(total=len(rows), desc=method, unit="row", disable=not progress) as bar:
+        for index in bucketed(lengths, batch_size):
+            batch = subject.encode(rows.take(index))
+            together = max(1, min(len(index), rows_at_once(subject, batch, max_memory) // cost))
+            parts, base[index] = _asked(subject, batch, ask, together, method)
+            signed, normed = _tokens(parts)
+            made = signed if aggregate == "sum" else normed
+            scores[index, : made.shape[1]] = made[:, : scores.shape[1]]
+            bar.update(len(index))
+    promised = complete and aggregate == "sum"
+    notes = record.pop("notes", ()) + ((NORM,) if aggregate == "norm" else ())
+    return attributed(
+        method,
+        subject,
+        rows,
+        names,
+        scores,
+        value=value,
+        base_value=base if promised else None,
+        notes=notes,
+        **record,
+    )
+
+
+def gradient_x_input(
+    subject: Subject,
+    rows: Rows,
+    *,
+    aggregate: Aggregate = "sum",
+    batch_size: int = 64,
+    max_memory: int = MAX_MEMORY,
+    seed: int = 0,
+    progress: bool = False,
+) -> Attribution:
+    """The gradient in each token's embedding times that embedding, x . df/dx, in the subject's unit.
+
+    First order and without a baseline: wrong wherever the model saturates, and layer norms take the scale out
+    of it. Adds up to nothing. For arguments and errors see `integrated_gradients`.
+    """
+    from captum.attr import InputXGradient
+
+    def ask(target: Target, embedded: Tensor, _: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+        made: Tensor = InputXGradient(target).attribute(
+            embedded.requires_grad_(), additional_forward_args=tensors
+        )
+        return made
+
+    given: Mapping[str, Any] = {"batch_size": batch_size, "max_memory": max_memory, "progress": progress}
+    return _once(
+        "gradient x input",
+        subject,
+        rows,
+        ask,
+        cost=1,
+        complete=False,
+        aggregate=aggregate,
+        baseline="",
+        **given,
+    )
+
+
+def saliency(
+    subject: Subject,
+    rows: Rows,
+    *,
+    batch_size: int = 64,
+    max_memory: int = MAX_MEMORY,
+    seed: int = 0,
+    progress: bool = False,
+) -> Attribution:
+    """The Euclidean norm of the gradient in each token's embedding (Simonyan et al. 2014; Li et al. 2016).
+
+    How sensitive the target is, in target units per embedding unit; not what a token adds. For arguments and
+    errors see `integrated_gradients`.
+    """
+    from captum.attr import Saliency
+
+    def ask(target: Target, embedded: Tensor, _: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
+        made: Tensor = Saliency(target).attribute(
+            embedded.requires_grad_(), abs=False, additional_forward_args=tensors
+        )
+        return made
+
+    given: Mapping[str, Any] = {"batch_size": batch_size, "max_memory": max_memory, "progress": progress}
+    return _once(
+        "saliency",
+        subject,
+        rows,
+        ask,
+        cost=1,
+        complete=False,
+        aggregate="norm",
+        unit="",
+        baseline="",
+        **given,
     )

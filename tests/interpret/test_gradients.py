@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from clinometer.errors import DataError, ModelError
-from clinometer.interpret.gradients import attribute, head_effects, view
+from clinometer.interpret.head_effects import head_effects, view
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import score, wrap
 from clinometer.interpret.tracing import certify, trace
 from clinometer.records import Rows

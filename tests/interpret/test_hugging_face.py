@@ -9,8 +9,9 @@ import torch
 from transformers import AutoTokenizer
 
 from clinometer.errors import DataError, ModelError
-from clinometer.interpret.gradients import attribute, head_effects
+from clinometer.interpret.head_effects import head_effects
 from clinometer.interpret.hugging_face import hugging_face
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import load, score
 from clinometer.interpret.tracing import certify, trace
 from clinometer.records import Rows

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from clinometer.errors import DataError, ModelError
-from clinometer.interpret.gradients import attribute, head_effects
+from clinometer.interpret.head_effects import head_effects
 from clinometer.interpret.image_subjects import patched, unpatched
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import load, score
 from clinometer.interpret.tracing import certify, trace
 from clinometer.records import Rows

@@ -6,7 +6,8 @@ import torch
 
 from clinometer.errors import DataError, ModelError
 from clinometer.interpret.folders import save
-from clinometer.interpret.gradients import attribute, head_effects
+from clinometer.interpret.head_effects import head_effects
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import chunks, load, pick_device, score, wrap
 from clinometer.interpret.preprocessing import TablePreprocessor
 from clinometer.interpret.tracing import certify, trace

@@ -217,7 +217,8 @@ def test_texts_and_series_make_subjects_too():
     assert sensors.transform(series.inputs)["series"].mean() == pytest.approx(0, abs=1e-6)
     with pytest.raises(DataError, match="at least 8 time steps"):
         SeriesPreprocessor.fit({"series": np.zeros((1, 4, 3))}, channels=["x", "y", "z"])
-    from clinometer.interpret.gradients import attribute, head_effects
+    from clinometer.interpret.head_effects import head_effects
+    from clinometer.interpret.methods import attribute
     from clinometer.interpret.tracing import certify
 
     for rows, preprocessor in ((texts, words), (series, sensors)):

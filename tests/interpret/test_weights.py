@@ -11,7 +11,8 @@ import torch
 from clinometer.errors import ModelError
 from clinometer.interpret import texts as texts_module
 from clinometer.interpret.folders import save
-from clinometer.interpret.gradients import attribute, head_effects
+from clinometer.interpret.head_effects import head_effects
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import load, score
 from clinometer.interpret.preprocessing import TablePreprocessor
 from clinometer.interpret.tracing import certify, trace

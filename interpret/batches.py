@@ -1,0 +1,87 @@
+"""Which rows run together: of about one length, as many as memory allows, fewer where it runs out after all."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from .keeping import size
+from .models import Batch, Subject
+
+Result = TypeVar("Result")
+Places = npt.NDArray[np.intp]
+
+# What one pass may keep for its backward pass. A fixed number, and not what is free at the moment: batches
+# decide the last digits, and two runs of one command have to give the same ones.
+MAX_MEMORY = 2 * 10**9
+
+
+def bucketed(lengths: Sequence[int], batch_size: int) -> list[Places]:
+    """The places of rows in batches of about one length, shortest first; rows of one length stay in their order.
+
+    Raises:
+        ModelError: a batch size below one.
+    """
+    if batch_size < 1:
+        raise ModelError(f"batch_size is {batch_size}, expected 1 or more.")
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -> int:
+    """How many rows like the longest of a batch fit into memory, forward and backward; one at least.
+
+    The first row is run once, and what autograd keeps of it is counted, parameters left out.
+    """
+    one = {key: value[:1] for key, value in batch.items()}
+    known = {parameter.untyped_storage().data_ptr() for parameter in subject.module.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
+        embedded = subject.embed(one).detach().requires_grad_()
+        subject.select(subject.forward(one, embedded))
+    return max(1, max_memory // max(1, sum(kept.values())))
+
+
+def backing_off(run: Callable[[int], Result], at_once: int, what: str) -> Result:
+    """What `run(rows at once)` returns, tried with half as many rows each time memory runs out.
+
+    Raises:
+        ModelError: memory runs out with a single row.
+    """
+    while True:
+        try:
+            return run(at_once)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            reason = str(error).split("\n")[0]
+        if at_once == 1:
+            raise ModelError(
+                f"{what}: memory ran out with one row at a time ({reason}). Shorten the rows, load the model with "
+                f"dtype='bfloat16', or take a device with more than the {size(MAX_MEMORY)} planned for."
+            )
+        at_once //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of memory; torch's allocator of the CPU has no class of its own for it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+
+
+def repeated(batch: Batch, which: Any) -> dict[str, Tensor]:
+    """The rows of a batch at these places, which may repeat."""
+    index = torch.as_tensor(np.asarray(which, dtype=np.int64))
+    return {key: value[index.to(value.device)] for key, value in batch.items()}
