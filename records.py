@@ -255,6 +255,36 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordEffect:
+    """What one word (feature, unit) adds to the target over a set of examples."""
+
+    unit: str
+    n_examples: int  # that hold it
+    n_occurrences: int
+    mean: float  # attribution per occurrence, in the attribution's unit
+    low: float
+    high: float  # bootstrap interval of the mean over examples, pointwise
+    total: float  # over all occurrences
+    positive: float  # share of occurrences with an attribution above zero
+    contexts: tuple[tuple[str, float, str], ...]  # (id, attribution, words around it), largest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordDifference:
+    """How differently one word counts in two groups, where it occurs."""
+
+    unit: str
+    group: str
+    reference: str
+    n_group: int  # examples of the group that hold it
+    n_reference: int
+    difference: float  # mean attribution of an example that holds it, group minus reference
+    t: float  # Welch's statistic
+    p: float  # by permuting groups, of this word alone
+    p_adjusted: float  # ... of the largest |t| over all words: Westfall-Young
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One metric in one group: k of n with its interval (k is None where the metric is a mean)."""
 

@@ -258,7 +258,8 @@ def speech_to_text(
             use_cache=False,
         ).logits
         position = batch["position"].to(logits.device)
-        return widened(logits[torch.arange(len(position), device=logits.device), position])
+        rows = torch.arange(len(position), device=logits.device)
+        return widened(logits[rows if position.dim() == 1 else rows[:, None], position])
 
     def encode(rows: Rows) -> Batch:
         batch = {**embedding.batch(rows), **decoder_batch(texts, prefixes(rows), common["device"])}
@@ -275,6 +276,9 @@ def speech_to_text(
         forward=lambda batch, embedded: question.select(at(batch, embedded), batch),
         decoder_names=lambda rows: tuple(texts.tokens(row) for row in prefixes(rows)),
         decode=lambda numbers: texts.tokens([int(n) for n in numbers]),
+        whole=at,
+        numbers=question.numbers,
+        spell=texts.spell,
         **_recorded(model, embedding, common),
     )
 

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import CaptureError, DataError, ModelError, UsageError, first
 from ..records import Floats, Rows
 from .calls import Call
-from .models import Batch, Subject
+from .models import Batch, Subject, chunks
 from .tap import tap
 from .trace import Trace
 
@@ -146,22 +146,9 @@ def trace_generation(subject: Subject, rows: Rows, *, max_new_tokens: int = 20) 
         DataError: no rows, prompts that leave no room, or decoder prefixes of different lengths.
         CaptureError: attention was not seen, is not reproduced by its map, or was written over.
     """
-    if subject.task not in TASKS or subject.decode is None:
-        raise ModelError(
-            f"{subject.name} is for {subject.task}; generation is traced for a {' or '.join(TASKS)} model "
-            "that clinometer.load read."
-        )
-    if not len(rows):
-        raise DataError("there are no rows to continue.")
-    if max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens is {max_new_tokens}, expected 1 or more.")
+    inputs, padding, prompts, decode = _prompted(subject, rows, max_new_tokens)
     paired = subject.decoder_names is not None
     model: Any = subject.module
-    with torch.no_grad():
-        batch = subject.encode(rows)
-    inputs, padding = _paired(batch, rows) if paired else _left(batch)
-    prompts = subject.decoder_names(rows) if subject.decoder_names is not None else subject.names(rows)
-    _room(subject, prompts, rows, max_new_tokens)
     steps = _Steps(model)
     with torch.no_grad(), tap(model, steps.listen), steps:
         made = model.generate(**inputs, generation_config=_settings(model, max_new_tokens))
@@ -176,7 +163,6 @@ def trace_generation(subject: Subject, rows: Rows, *, max_new_tokens: int = 20) 
     encoder = Trace(steps.encoder) if steps.encoder else None
     if encoder is not None:
         encoder.certify()
-    decode = subject.decode
     return Generation(
         ids=rows.ids,
         prompts=prompts,
@@ -191,6 +177,50 @@ def trace_generation(subject: Subject, rows: Rows, *, max_new_tokens: int = 20) 
         steps=(Trace([_last_query(call) for call in steps.prompt]), *traces[1:n_steps]),
         padding=padding,
     )
+
+
+def generated(
+    subject: Subject, rows: Rows, *, max_new_tokens: int = 20, batch_size: int = 32
+) -> tuple[tuple[int, ...], ...]:
+    """The token numbers that a language model continues each row with, greedily, its end token included.
+
+    The tokens of `trace_generation`, whose errors it raises, without the attention.
+    """
+    made: list[tuple[int, ...]] = []
+    model: Any = subject.module
+    for part in chunks(rows, batch_size):
+        inputs, *_ = _prompted(subject, part, max_new_tokens)
+        with torch.no_grad():
+            found = model.generate(**inputs, generation_config=_settings(model, max_new_tokens))
+        n_before = found.sequences.shape[1] - len(found.logits)
+        made.extend(_until_end(found.sequences[:, n_before:], found.logits, model))
+    return tuple(made)
+
+
+def _prompted(
+    subject: Subject, rows: Rows, max_new_tokens: int
+) -> tuple[
+    dict[str, Tensor],
+    tuple[int, ...],
+    tuple[tuple[str, ...], ...],
+    Callable[[Sequence[int]], tuple[str, ...]],
+]:
+    """What a model generates from, the padding before each row's prompt, the prompts' tokens, and a way to name tokens."""
+    if subject.task not in TASKS or subject.decode is None:
+        raise ModelError(
+            f"{subject.name} is for {subject.task}; generation is traced for a {' or '.join(TASKS)} model "
+            "that clinometer.load read."
+        )
+    if not len(rows):
+        raise DataError("there are no rows to continue.")
+    if max_new_tokens < 1:
+        raise UsageError(f"max_new_tokens is {max_new_tokens}, expected 1 or more.")
+    with torch.no_grad():
+        batch = subject.encode(rows)
+    inputs, padding = _paired(batch, rows) if subject.decoder_names is not None else _left(batch)
+    prompts = subject.decoder_names(rows) if subject.decoder_names is not None else subject.names(rows)
+    _room(subject, prompts, rows, max_new_tokens)
+    return inputs, padding, prompts, subject.decode
 
 
 def _place(axis: str, at: int, size: int) -> int:

@@ -8,7 +8,10 @@ from typing import Any
 from ..errors import DataError, UsageError, did_you_mean
 from ..records import Attribution, Rows
 from . import gradients
+from .attributions import averaged
+from .baselines import compared
 from .models import Subject
+from .targets import aimed
 
 DEFAULT = "integrated gradients"
 
@@ -63,6 +66,10 @@ def attribute(
     rows: Rows,
     method: str = DEFAULT,
     *,
+    target: str | None = None,
+    label: str | None = None,
+    baseline: str | Rows | None = None,
+    background: Rows | None = None,
     batch_size: int = 64,
     seed: int = 0,
     progress: bool = False,
@@ -72,6 +79,9 @@ def attribute(
 
     Args:
         method: a name of `clinometer.interpret.methods.METHODS`; `docs/attributions.md` says which promise what.
+        target, label: what is explained, where it is not the subject's own target; see `targets.aimed`.
+        baseline, background: what the input is compared with, where it is not the subject's own reference; see
+            `baselines.compared`. Against several rows the attributions are averaged.
         batch_size: rows encoded together. Results do not depend on it beyond rounding.
         seed: of methods that sample.
         progress: show a bar.
@@ -94,4 +104,14 @@ def attribute(
             raise UsageError(f"{method} has no option {name!r}; {did_you_mean(name, known)}")
     if not len(rows):
         raise DataError("there are no rows to attribute.")
-    return chosen.function(subject, rows, batch_size=batch_size, seed=seed, progress=progress, **options)
+    if baseline is not None and not chosen.compares:
+        raise UsageError(
+            f"{method} compares the input with nothing, so that a baseline would change nothing."
+        )
+    if target is not None or label is not None:
+        subject = aimed(subject, target or "logit difference", label=label)
+    options |= {"batch_size": batch_size, "seed": seed, "progress": progress}
+    parts = [
+        chosen.function(one, rows, **options) for one in compared(subject, baseline, background=background)
+    ]
+    return parts[0] if len(parts) == 1 else averaged(parts, f"each of {len(parts)} rows, averaged")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Floats, Rows
+from .preprocessing import MASK, UNKNOWN_WORD
 from .weights import DeviceMap, digest, dtype_named, quantised
 
 Batch = Mapping[str, Tensor]
@@ -47,6 +48,18 @@ class Subject:
     device: torch.device
     task: str = "classification"
     says: str = ""  # the target in words, where the labels alone do not say it
+    measured_in: str = ""  # the unit of the score, where it is no logit
+    # Of subjects whose outputs are a part of all labels: the logits of all of them, (example, label) or, where the
+    # batch asks at several positions per row, (example, position, label), and which of them the labels are; none
+    # where it is the row's own choice, in the batch as "chosen".
+    whole: Callable[[Batch, Tensor | None], Tensor] | None = None
+    numbers: tuple[int, ...] = ()
+    spell: Callable[[Sequence[str]], list[list[int]]] | None = None  # texts -> token numbers, no markers
+    # Texts: each row's, with the characters [start, end) of each of its names; an empty range for markers.
+    characters: Callable[[Rows], tuple[tuple[str, tuple[tuple[int, int], ...]], ...]] | None = None
+    # ... the embeddings of a batch with one token number everywhere, and the numbers that could stand for nothing.
+    filled: Callable[[Batch, int], Tensor] | None = None
+    fillers: Mapping[str, int] = field(default_factory=dict)
     # Names of what a decoder reads, beside an encoder; positions of its attention maps.
     decoder_names: Callable[[Rows], tuple[tuple[str, ...], ...]] | None = None
     decode: Callable[[Sequence[int]], tuple[str, ...]] | None = None  # token numbers -> names
@@ -61,7 +74,7 @@ class Subject:
     @property
     def unit(self) -> str:
         """The unit of the score."""
-        return "logit" if len(self.labels) > 1 else "output"
+        return self.measured_in or ("logit" if len(self.labels) > 1 else "output")
 
     def select(self, outputs: Tensor) -> Tensor:
         """The target of each example from the model's outputs (example, label) -> (example,).
@@ -330,6 +343,10 @@ def ours(
         logits: Tensor = model.forward_embedded(start, model.mask(batch))
         return logits
 
+    def filled(batch: Batch, number: int) -> Tensor:
+        made: Tensor = model.embed({"tokens": torch.full_like(batch["tokens"], number)})
+        return made
+
     words = {
         "table": "the training distribution's reference row (medians and most frequent values)",
         "text": "the mask token at every word",
@@ -348,6 +365,11 @@ def ours(
         encode=encode,
         names=names,
         embed=model.embed,
+        filled=filled if preprocessor.kind == "text" else None,
+        fillers={"mask": MASK, "unknown": UNKNOWN_WORD} if preprocessor.kind == "text" else {},
+        characters=(lambda rows: preprocessor.characters(rows.inputs))
+        if preprocessor.kind == "text"
+        else None,
         reference=reference,
         forward=forward,
         device=where,

@@ -16,6 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 MISSING, OTHER = 0, 1  # category numbers: no value; a value that the training rows did not have
 PAD, UNKNOWN_WORD, MASK = 0, 1, 2
+WORD = r"\w+|[^\w\s]"
 
 
 def _column(columns: Columns, name: str) -> Any:
@@ -255,6 +256,15 @@ class TextPreprocessor:
         texts = np.asarray(_column(columns, "text"), dtype=object).tolist()
         return [split(text)[: self.longest] or ["[UNK]"] for text in texts]
 
+    def characters(self, columns: Columns) -> tuple[tuple[str, tuple[tuple[int, int], ...]], ...]:
+        """Each text, lower-cased, with the characters [start, end) of its words; none for an [UNK] of no word."""
+        made = []
+        for text in np.asarray(_column(columns, "text"), dtype=object).tolist():
+            lower = "" if _missing(text) else str(text).lower()
+            places = tuple(match.span() for match in re.finditer(WORD, lower))[: self.longest]
+            made.append((lower, places or ((0, 0),)))
+        return tuple(made)
+
     def transform(self, columns: Columns) -> Arrays:
         """`tokens` (example, token) int64, padded with 0."""
         known = {word: i + 3 for i, word in enumerate(self.words)}
@@ -285,7 +295,7 @@ class TextPreprocessor:
 
 def split(text: Any) -> list[str]:
     """Lower-cased words and punctuation marks; none of a missing text (None, NaN)."""
-    return [] if _missing(text) else re.findall(r"\w+|[^\w\s]", str(text).lower())
+    return [] if _missing(text) else re.findall(WORD, str(text).lower())
 
 
 def _series(columns: Columns) -> np.ndarray:

@@ -69,10 +69,16 @@ class Run:
             logits: Tensor = self.model(**inputs, **self.always, **more).logits
         return widened(logits)
 
+    def filled(self, batch: Batch, number: int) -> Tensor:
+        """The embeddings of a batch with one token everywhere."""
+        made: Tensor = self.table(torch.full_like(batch["input_ids"], number))
+        return made
+
     def at(self, batch: Batch, embedded: Tensor | None) -> Tensor:
-        """The logits at each row's position: (example, vocabulary)."""
+        """The logits at each row's position (example, vocabulary), or its positions (example, position, vocabulary)."""
         position: Any = batch["position"]
         rows = torch.arange(len(position), device=position.device)
+        rows = rows if position.dim() == 1 else rows[:, None]
         if self.accepts_fewer:
             kept, where = position.unique(return_inverse=True)
             logits = self(batch, embedded, logits_to_keep=kept)
@@ -108,6 +114,7 @@ def sequence_classifier(
         positive=label_index(labels, positive),
         encode=lambda rows: texts.batch(texts.encode(rows), common["device"]),
         embed=run.embed,
+        filled=run.filled,
         reference=run.reference(texts),
         forward=forward,
         decoder_names=_twice(model, texts) if run.pair else None,
@@ -165,10 +172,12 @@ def token_classifier(
     own = f"logit of the token's own most likely label - mean logit of the other {len(labels) - 1} labels"
     return Subject(
         labels=labels if asked is not None else WAYS,
+        whole=run.at if asked is None else None,
         positive=asked or 0,
         says=f"{own if asked is None else difference(labels, asked)}, {where}",
         encode=encode,
         embed=run.embed,
+        filled=run.filled,
         reference=run.reference(texts),
         forward=forward,
         **of_texts(model, texts, common),
@@ -213,5 +222,7 @@ def of_texts(model: Any, texts: Texts, common: dict[str, Any]) -> dict[str, Any]
         "columns": ("text",),
         "names": texts.names,
         "decode": lambda numbers: texts.tokens([int(n) for n in numbers]),
+        "fillers": texts.fillers,
+        "characters": texts.characters,
         **common,
     }

@@ -89,16 +89,26 @@ class Texts:
         longest = int(min(positions or 10**9, tokenizer.model_max_length if cut else 10**9))
         self.longest = longest if longest < 10**9 else None
 
-    def _substitute(self) -> tuple[str, int]:
+    @property
+    def fillers(self) -> dict[str, int]:
+        """The tokens that can stand for nothing, best first."""
         tokenizer = self.tokenizer
-        for word, number in (
-            ("mask", tokenizer.mask_token_id),
-            ("padding", tokenizer.pad_token_id),
-            ("unknown", tokenizer.unk_token_id),
-            ("end-of-text", tokenizer.eos_token_id),
-        ):
-            if number is not None:
-                return f"the {word} token {tokenizer.convert_ids_to_tokens(number)}", int(number)
+        known = {
+            "mask": tokenizer.mask_token_id,
+            "padding": tokenizer.pad_token_id,
+            "unknown": tokenizer.unk_token_id,
+            "end-of-text": tokenizer.eos_token_id,
+        }
+        return {word: int(number) for word, number in known.items() if number is not None}
+
+    def spell(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of texts that a model writes, without markers of begin and end."""
+        given = self.tokenizer(text_target=list(texts), add_special_tokens=False, return_attention_mask=False)
+        return [[int(n) for n in ids] for ids in given["input_ids"]]
+
+    def _substitute(self) -> tuple[str, int]:
+        for word, number in self.fillers.items():
+            return f"the {word} token {self.tokenizer.convert_ids_to_tokens(number)}", number
         raise ModelError(
             f"the tokenizer of {self.name} has no mask, padding, unknown or end-of-text token to compare a text with. "
             "Name one: tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)."
@@ -116,8 +126,7 @@ class Texts:
             DataError: the column is missing, or a text is empty, too long, or beyond the model's table.
         """
         texts = self.texts(rows, column)
-        how = {"truncation": True, "max_length": self.longest} if self.cut and self.longest else {}
-        encoded = self.tokenizer(texts, **how)
+        encoded = self.tokenizer(texts, **self._how)
         made = [
             {key: [int(n) for n in values[i]] for key, values in encoded.items()} for i in range(len(texts))
         ]
@@ -126,6 +135,28 @@ class Texts:
             if not self.has_types and not any(row.get("token_type_ids", [])):
                 row.pop("token_type_ids", None)  # zeros mean nothing to a model without token types
         return made
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"truncation": True, "max_length": self.longest} if self.cut and self.longest else {}
+
+    def characters(self, rows: Rows) -> tuple[tuple[str, tuple[tuple[int, int], ...]], ...]:
+        """Each text, with the characters [start, end) of every token; an empty range for special tokens.
+
+        Raises:
+            ModelError: the tokenizer is a slow one, which does not know.
+        """
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                f"the tokenizer of {self.name} ({type(self.tokenizer).__name__}) does not say where tokens stand in a text. "
+                "Save a fast one (tokenizer.json) beside the model."
+            )
+        texts = self.texts(rows, "text")
+        found = self.tokenizer(texts, return_offsets_mapping=True, **self._how)["offset_mapping"]
+        return tuple(
+            (text, tuple((int(a), int(b)) for a, b in offsets))
+            for text, offsets in zip(texts, found, strict=True)
+        )
 
     def texts(self, rows: Rows, column: str) -> list[str]:
         """A column of texts.
