@@ -4,13 +4,12 @@ Exit code 1 means "the policy is not met" and nothing else, so every way out pas
 Everything heavy is imported inside the command that needs it: `--help` and `audit` load no torch.
 """
 
-import math
 import os
 import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,16 +18,15 @@ from .errors import ClinometerError, OutputError, UsageError
 INTERNAL, INTERRUPTED = 5, 130
 try:
     import typer
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+
+    from .terminal import audit_tables, head_table, printable, review_summary, verdict_line
 except ImportError as broken:  # a console entry imports this file before main() can give the failure its code
     print(f"error: the installation is broken: {broken}. Install clinometer again.", file=sys.stderr)
     raise SystemExit(INTERNAL) from broken
 
 if TYPE_CHECKING:
     from .bias.policy import Policy
-    from .records import Audit, Finding, Review
+    from .records import Audit
 
 EXIT_CODES = """\
 Exit codes:
@@ -46,21 +44,6 @@ Exit codes:
 5  internal error: please report it
 
 130  interrupted"""
-SHORT = {"special tokens": "special", "separator": "separators"}
-SYMBOLS = {
-    "within tolerance": "✓",
-    "exceeds tolerance": "▲",
-    "inconclusive": "?",
-    "not assessed": "–",
-    None: "·",
-}
-MEANING = {
-    "within tolerance": "within tolerance: the policy is met",
-    "exceeds tolerance": "exceeds tolerance: the policy is not met",
-    "inconclusive": "inconclusive: these rows do not settle it",
-    "not assessed": "not assessed: a declared question could not be asked",
-    None: "no tolerance declared: nothing is gated",
-}
 
 app = typer.Typer(
     name="clinometer",
@@ -153,9 +136,9 @@ def audit(
     if json:
         _emit_json(text)
     elif quiet:
-        _emit(f"{_verdict(made.verdict)}\n")
+        _emit(f"{verdict_line(made.verdict)}\n")
     else:
-        _emit(_tables(made))
+        _emit(audit_tables(made))
     return made.exit_code
 
 
@@ -173,7 +156,7 @@ def demo(
     made = run(out, seed=seed, device=device, quiet=quiet, force=force)
     following = f"clinometer review {_quote(out / 'model')} {_quote(out / 'applications-test.csv')}"
     following += f" --policy {_quote(out / 'policy.toml')} --label approved"
-    _emit(_summary(made, out, quiet=quiet))
+    _emit(review_summary(made, out, quiet=quiet))
     if not quiet:
         _emit(f"next:   {following}\n")
     _emit(f"`clinometer review` would have returned exit code {made.exit_code}; a demo returns 0.\n")
@@ -216,7 +199,7 @@ def review(
     if json:
         _emit_json(to_json(made))
     else:
-        _emit(_summary(made, out, quiet=quiet))
+        _emit(review_summary(made, out, quiet=quiet))
     return made.exit_code
 
 
@@ -269,7 +252,7 @@ def trace(
         }
         _emit_json(dumps({**found, "heads": loads(heads.to_json(orient="records"))}, indent=1) + "\n")
         return 0
-    _emit(_heads(heads))
+    _emit(head_table(heads))
     if not quiet:
         worst = max(made.sampled.values(), default=None)
         kept = made.plan.choice if made.plan else "queries and keys"
@@ -374,182 +357,8 @@ def _emit_json(text: str) -> None:
     _emit(text)
 
 
-def _printable(text: str) -> str:
-    """Names come from files: nothing in them may steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _quote(path: Path) -> str:
     return shlex.quote(str(path))
-
-
-def _verdict(verdict: str | None) -> str:
-    return f"{SYMBOLS[verdict]} {MEANING[verdict]}"
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
-
-
-def _interval(low: float | None, high: float | None, sign: str = "") -> str:
-    return "–" if low is None or high is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=Text(_printable(title)), title_justify="left")
-    for name in columns:
-        numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "p"}
-        whole = numeric or name in {"metric", "interval", "verdict", "previous", "separators", "special"}
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
-    for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
-    return table
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, 120 characters where there is none."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(file=sys.stdout, highlight=False, width=None if known else 120)
-
-
-def _heads(heads: Any) -> str:
-    """The table of heads, layers by number, and the layers' names."""
-    names = [name for name in heads.columns if name not in ("layer", "head", "roles", "queries")]
-    layers = list(dict.fromkeys(heads["layer"]))
-    console = _console()
-    with console.capture() as captured:
-        console.print(
-            _table(
-                f"heads: means over {heads['queries'].max()} queries (no padding); entropy in nats, distance in tokens, "
-                "else shares",
-                ["layer", "head", *(SHORT.get(name, name) for name in names), "roles"],
-                (
-                    (
-                        f"{layers.index(line['layer'])}",
-                        f"{line['head']}",
-                        *(
-                            "–" if line[name] is None or math.isnan(line[name]) else f"{line[name]:.2f}"
-                            for name in names
-                        ),
-                        line["roles"] or "–",
-                    )
-                    for line in heads.to_dict(orient="records")
-                ),
-            )
-        )
-        for number, layer in enumerate(layers):
-            console.print(Text(_printable(f"layer {number}: {layer}")))
-    return captured.get()
-
-
-def _tables(made: "Audit") -> str:
-    """Cells and findings as tables, verdicts and notes as lines."""
-    console = _console()
-    with console.capture() as captured:
-        for attribute in dict.fromkeys(cell.attribute for cell in made.cells):
-            console.print(
-                _table(
-                    f"{attribute}: rates and means ({made.n} rows)",
-                    ["metric", "group", "k of n", "rate", "interval", "status"],
-                    (
-                        (
-                            cell.metric,
-                            cell.group,
-                            f"{cell.n}" if cell.k is None else f"{cell.k} of {cell.n}",
-                            _number(cell.estimate),
-                            _interval(cell.low, cell.high),
-                            f"{cell.status}: {cell.note}" if cell.note else cell.status,
-                        )
-                        for cell in made.cells
-                        if cell.attribute == attribute
-                    ),
-                )
-            )
-        if made.findings:
-            console.print(
-                _table(
-                    "gaps between groups: every pair of a metric that is gated, the largest of one that is not",
-                    ["metric", "between", "gap", "interval", "n", "tolerance", "p", "verdict"],
-                    map(_row, _shown(made.findings)),
-                )
-            )
-        for entry in made.verdicts:
-            line = (
-                f"{SYMBOLS[entry['verdict']]} {entry['verdict']}: {entry['metric']} by {entry['attribute']}"
-            )
-            line += f" (tolerance {entry['tolerance']:g}): {entry['reason']}"
-            console.print(Text(_printable(line)))
-        for note in made.notes:
-            console.print(Text(_printable(f"note: {note}")))
-        style = "bold" if made.verdict is None else "bold reverse"
-        console.print(Text(_verdict(made.verdict), style=style))
-    return captured.get()
-
-
-def _shown(findings: Iterable["Finding"]) -> list["Finding"]:
-    shown: list[Finding] = []
-    largest: dict[tuple[str, str], Finding] = {}
-    for finding in findings:
-        key = (finding.attribute, finding.metric)
-        if finding.tolerance is not None:
-            shown.append(finding)
-        elif key not in largest or abs(finding.estimate or 0.0) > abs(largest[key].estimate or 0.0):
-            largest[key] = finding
-    return shown + list(largest.values())
-
-
-def _row(finding: "Finding") -> tuple[str, ...]:
-    if finding.verdict is None:
-        verdict = "not gated" if finding.status == "ok" else f"{finding.status}: {finding.reason}"
-    else:
-        verdict = f"{SYMBOLS[finding.verdict]} {finding.verdict}"
-    return (
-        finding.metric,
-        f"{finding.attribute}: {finding.group} minus {finding.reference}",
-        _number(finding.estimate, "+"),
-        _interval(finding.low, finding.high, "+"),
-        f"{finding.n_group}, {finding.n_reference}",
-        "–" if finding.tolerance is None else f"{finding.tolerance:g}",
-        _number(finding.p_adjusted),
-        verdict,
-    )
-
-
-def _summary(made: "Review", out: Path, *, quiet: bool) -> str:
-    """A review in at most a dozen lines: the verdict, whom, why, the check, and the files."""
-    lines = [_verdict(made.verdict)]
-    if quiet:
-        return "\n".join([*lines, f"open:   {out / 'report.html'}", ""])
-    findings = [f for f in made.audit.findings if f.estimate is not None]
-    gated = [f for f in findings if f.tolerance is not None] or findings
-    if gated:
-        deciding = [f for f in gated if f.verdict == made.verdict] or gated
-        if made.verdict == "exceeds tolerance":  # the surest of the gaps, which need not be the widest
-            worst = min(deciding, key=lambda f: 1.0 if f.p_adjusted is None else f.p_adjusted)
-        else:
-            worst = max(deciding, key=lambda f: abs(f.estimate or 0.0))
-        lines.append(
-            f"whom:   {worst.metric}, {worst.attribute}: {worst.group} minus {worst.reference} "
-            f"{_number(worst.estimate, '+')} {_interval(worst.low, worst.high, '+')}, "
-            f"n = {worst.n_group} and {worst.n_reference}"
-        )
-    if made.ledgers:
-        entry = max(made.ledgers, key=lambda ledger: abs(ledger.gap))
-        ranked = ", ".join(f"{share.unit} {share.estimate:+.2f}" for share in entry.ranked[:3])
-        lines.append(
-            f"why:    mean score of {entry.group} minus {entry.reference} {entry.gap:+.2f} {entry.unit}; "
-            f"largest shares {ranked}; residual {entry.residual:+.1e}"
-        )
-    if made.attribution:
-        proof = made.attribution
-        lines.append(
-            f"check:  {proof['n_converged']} of {proof['n']} attributions add up within their tolerance; "
-            f"largest error {proof['largest_completeness_error']:.2g}"
-        )
-    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in out.iterdir())
-    lines.append(f"open:   {out / 'report.html'}")
-    lines.append(f"files:  {', '.join(name for name in names if name != 'report.html')} in {out}")
-    return "".join(f"{_printable(line)}\n" for line in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -593,7 +402,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {_printable(' '.join(message.split()))}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import clinometer.cli as cli
+import clinometer.terminal as terminal
 from clinometer.errors import CaptureError, ClinometerError, OutputError
 from clinometer.records import Audit, Finding, Ledger, Review, Share
 
@@ -409,7 +410,7 @@ def test_a_review_returns_its_verdict(call, monkeypatch, tmp_path, verdict, code
     ]
     got, out, _ = call(*arguments)
     assert got == code
-    assert cli.MEANING[verdict] in out
+    assert terminal.MEANING[verdict] in out
     assert calls[0] == (
         (tmp_path / "m", tmp_path / "d.csv"),
         {

@@ -1,0 +1,205 @@
+"""What the commands print: tables, verdicts and summaries, safe for any terminal."""
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from .records import Audit, Finding, Review
+
+SHORT = {"special tokens": "special", "separator": "separators"}
+SYMBOLS = {
+    "within tolerance": "✓",
+    "exceeds tolerance": "▲",
+    "inconclusive": "?",
+    "not assessed": "–",
+    None: "·",
+}
+MEANING = {
+    "within tolerance": "within tolerance: the policy is met",
+    "exceeds tolerance": "exceeds tolerance: the policy is not met",
+    "inconclusive": "inconclusive: these rows do not settle it",
+    "not assessed": "not assessed: a declared question could not be asked",
+    None: "no tolerance declared: nothing is gated",
+}
+
+
+def printable(text: str) -> str:
+    """Names come from files: nothing in them may steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def verdict_line(verdict: str | None) -> str:
+    return f"{SYMBOLS[verdict]} {MEANING[verdict]}"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.3f}"
+
+
+def _interval(low: float | None, high: float | None, sign: str = "") -> str:
+    return "–" if low is None or high is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    made = Table(title=Text(printable(title)), title_justify="left")
+    for name in columns:
+        numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "p"}
+        whole = numeric or name in {"metric", "interval", "verdict", "previous", "separators", "special"}
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    return made
+
+
+def console() -> Console:
+    """A console as wide as the terminal, 120 characters where there is none."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(file=sys.stdout, highlight=False, width=None if known else 120)
+
+
+def head_table(heads: Any) -> str:
+    """The table of heads, layers by number, and the layers' names."""
+    names = [name for name in heads.columns if name not in ("layer", "head", "roles", "queries")]
+    layers = list(dict.fromkeys(heads["layer"]))
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(
+            table(
+                f"heads: means over {heads['queries'].max()} queries (no padding); entropy in nats, distance in tokens, "
+                "else shares",
+                ["layer", "head", *(SHORT.get(name, name) for name in names), "roles"],
+                (
+                    (
+                        f"{layers.index(line['layer'])}",
+                        f"{line['head']}",
+                        *(
+                            "–" if line[name] is None or math.isnan(line[name]) else f"{line[name]:.2f}"
+                            for name in names
+                        ),
+                        line["roles"] or "–",
+                    )
+                    for line in heads.to_dict(orient="records")
+                ),
+            )
+        )
+        for number, layer in enumerate(layers):
+            screen.print(Text(printable(f"layer {number}: {layer}")))
+    return captured.get()
+
+
+def audit_tables(made: "Audit") -> str:
+    """Cells and findings as tables, verdicts and notes as lines."""
+    screen = console()
+    with screen.capture() as captured:
+        for attribute in dict.fromkeys(cell.attribute for cell in made.cells):
+            screen.print(
+                table(
+                    f"{attribute}: rates and means ({made.n} rows)",
+                    ["metric", "group", "k of n", "rate", "interval", "status"],
+                    (
+                        (
+                            cell.metric,
+                            cell.group,
+                            f"{cell.n}" if cell.k is None else f"{cell.k} of {cell.n}",
+                            _number(cell.estimate),
+                            _interval(cell.low, cell.high),
+                            f"{cell.status}: {cell.note}" if cell.note else cell.status,
+                        )
+                        for cell in made.cells
+                        if cell.attribute == attribute
+                    ),
+                )
+            )
+        if made.findings:
+            screen.print(
+                table(
+                    "gaps between groups: every pair of a metric that is gated, the largest of one that is not",
+                    ["metric", "between", "gap", "interval", "n", "tolerance", "p", "verdict"],
+                    map(_row, _shown(made.findings)),
+                )
+            )
+        for entry in made.verdicts:
+            line = (
+                f"{SYMBOLS[entry['verdict']]} {entry['verdict']}: {entry['metric']} by {entry['attribute']}"
+            )
+            line += f" (tolerance {entry['tolerance']:g}): {entry['reason']}"
+            screen.print(Text(printable(line)))
+        for note in made.notes:
+            screen.print(Text(printable(f"note: {note}")))
+        style = "bold" if made.verdict is None else "bold reverse"
+        screen.print(Text(verdict_line(made.verdict), style=style))
+    return captured.get()
+
+
+def _shown(findings: Iterable["Finding"]) -> list["Finding"]:
+    shown: list[Finding] = []
+    largest: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.attribute, finding.metric)
+        if finding.tolerance is not None:
+            shown.append(finding)
+        elif key not in largest or abs(finding.estimate or 0.0) > abs(largest[key].estimate or 0.0):
+            largest[key] = finding
+    return shown + list(largest.values())
+
+
+def _row(finding: "Finding") -> tuple[str, ...]:
+    if finding.verdict is None:
+        verdict = "not gated" if finding.status == "ok" else f"{finding.status}: {finding.reason}"
+    else:
+        verdict = f"{SYMBOLS[finding.verdict]} {finding.verdict}"
+    return (
+        finding.metric,
+        f"{finding.attribute}: {finding.group} minus {finding.reference}",
+        _number(finding.estimate, "+"),
+        _interval(finding.low, finding.high, "+"),
+        f"{finding.n_group}, {finding.n_reference}",
+        "–" if finding.tolerance is None else f"{finding.tolerance:g}",
+        _number(finding.p_adjusted),
+        verdict,
+    )
+
+
+def review_summary(made: "Review", out: Path, *, quiet: bool) -> str:
+    """A review in at most a dozen lines: the verdict, whom, why, the check, and the files."""
+    lines = [verdict_line(made.verdict)]
+    if quiet:
+        return "\n".join([*lines, f"open:   {out / 'report.html'}", ""])
+    findings = [f for f in made.audit.findings if f.estimate is not None]
+    gated = [f for f in findings if f.tolerance is not None] or findings
+    if gated:
+        deciding = [f for f in gated if f.verdict == made.verdict] or gated
+        if made.verdict == "exceeds tolerance":  # the surest of the gaps, which need not be the widest
+            worst = min(deciding, key=lambda f: 1.0 if f.p_adjusted is None else f.p_adjusted)
+        else:
+            worst = max(deciding, key=lambda f: abs(f.estimate or 0.0))
+        lines.append(
+            f"whom:   {worst.metric}, {worst.attribute}: {worst.group} minus {worst.reference} "
+            f"{_number(worst.estimate, '+')} {_interval(worst.low, worst.high, '+')}, "
+            f"n = {worst.n_group} and {worst.n_reference}"
+        )
+    if made.ledgers:
+        entry = max(made.ledgers, key=lambda ledger: abs(ledger.gap))
+        ranked = ", ".join(f"{share.unit} {share.estimate:+.2f}" for share in entry.ranked[:3])
+        lines.append(
+            f"why:    mean score of {entry.group} minus {entry.reference} {entry.gap:+.2f} {entry.unit}; "
+            f"largest shares {ranked}; residual {entry.residual:+.1e}"
+        )
+    if made.attribution:
+        proof = made.attribution
+        lines.append(
+            f"check:  {proof['n_converged']} of {proof['n']} attributions add up within their tolerance; "
+            f"largest error {proof['largest_completeness_error']:.2g}"
+        )
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in out.iterdir())
+    lines.append(f"open:   {out / 'report.html'}")
+    lines.append(f"files:  {', '.join(name for name in names if name != 'report.html')} in {out}")
+    return "".join(f"{printable(line)}\n" for line in lines)
