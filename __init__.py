@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from .bias.ledger import contrast as contrast
     from .bias.ledger import ledger as ledger
     from .bias.policy import read_policy as read_policy
+    from .bias.words import word_differences as word_differences
+    from .bias.words import word_effects as word_effects
     from .evidence import Evidence as Evidence
     from .evidence import from_columns as from_columns
     from .evidence import from_frame as from_frame
     from .evidence import read as read_evidence
+    from .interpret.answers import answering as answering
+    from .interpret.answers import attribute_generation as attribute_generation
     from .interpret.gates import Edge as Edge
     from .interpret.gates import Intervention as Intervention
     from .interpret.gates import Mean as Mean
@@ -30,17 +34,24 @@ if TYPE_CHECKING:
     from .interpret.gates import Resample as Resample
     from .interpret.gates import gates as gates
     from .interpret.generation import trace_generation as trace_generation
-    from .interpret.methods import attribute as attribute
     from .interpret.head_effects import head_effects as head_effects
     from .interpret.head_effects import view as view
     from .interpret.head_roles import roles as head_roles
     from .interpret.interventions import every_head as every_head
     from .interpret.interventions import intervene as intervene
     from .interpret.keeping import Keep as Keep
+    from .interpret.methods import METHODS as METHODS
+    from .interpret.methods import attribute as attribute
     from .interpret.models import Subject as Subject
     from .interpret.models import load as load
     from .interpret.models import wrap as wrap
     from .interpret.probe import probe as probe
+    from .interpret.spans import in_groups as in_groups
+    from .interpret.spans import in_sentences as in_sentences
+    from .interpret.spans import in_spans as in_spans
+    from .interpret.spans import in_windows as in_windows
+    from .interpret.spans import in_words as in_words
+    from .interpret.targets import aimed as aimed
     from .interpret.trace_files import read_trace as read_trace
     from .interpret.tracing import head_statistics as head_statistics
     from .interpret.tracing import plan_trace as plan_trace
@@ -54,6 +65,8 @@ if TYPE_CHECKING:
     from .review import gather as gather
     from .review import read_rows as read_rows
     from .review import review as review
+    from .visualizers.highlights import highlights as highlights
+
 
 _WHERE = {
     "Attribution": ".records",
@@ -64,13 +77,17 @@ _WHERE = {
     "Intervention": ".interpret.gates",
     "Keep": ".interpret.keeping",
     "Ledger": ".records",
+    "METHODS": ".interpret.methods",
     "Mean": ".interpret.gates",
     "Patch": ".interpret.gates",
     "Resample": ".interpret.gates",
     "Review": ".records",
     "Rows": ".records",
     "Subject": ".interpret.models",
+    "aimed": ".interpret.targets",
+    "answering": ".interpret.answers",
     "attribute": ".interpret.methods",
+    "attribute_generation": ".interpret.answers",
     "audit": ".bias.audit",
     "contrast": ".bias.ledger",
     "every_head": ".interpret.interventions",
@@ -81,6 +98,12 @@ _WHERE = {
     "head_effects": ".interpret.head_effects",
     "head_roles": ".interpret.head_roles:roles",
     "head_statistics": ".interpret.tracing",
+    "highlights": ".visualizers.highlights",
+    "in_groups": ".interpret.spans",
+    "in_sentences": ".interpret.spans",
+    "in_spans": ".interpret.spans",
+    "in_windows": ".interpret.spans",
+    "in_words": ".interpret.spans",
     "intervene": ".interpret.interventions",
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
@@ -94,10 +117,13 @@ _WHERE = {
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
     "view": ".interpret.head_effects",
+    "word_differences": ".bias.words",
+    "word_effects": ".bias.words",
     "wrap": ".interpret.models",
 }
 
 __all__ = [
+    "METHODS",
     "Attribution",
     "Audit",
     "Contrast",
@@ -112,7 +138,10 @@ __all__ = [
     "Review",
     "Rows",
     "Subject",
+    "aimed",
+    "answering",
     "attribute",
+    "attribute_generation",
     "audit",
     "contrast",
     "every_head",
@@ -123,6 +152,12 @@ __all__ = [
     "head_effects",
     "head_roles",
     "head_statistics",
+    "highlights",
+    "in_groups",
+    "in_sentences",
+    "in_spans",
+    "in_windows",
+    "in_words",
     "intervene",
     "ledger",
     "load",
@@ -136,6 +171,8 @@ __all__ = [
     "trace",
     "trace_generation",
     "view",
+    "word_differences",
+    "word_effects",
     "wrap",
 ]
 

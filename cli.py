@@ -19,7 +19,16 @@ INTERNAL, INTERRUPTED = 5, 130
 try:
     import typer
 
-    from .terminal import audit_tables, head_table, printable, review_summary, verdict_line
+    from .terminal import (
+        audit_tables,
+        head_table,
+        marked_texts,
+        method_table,
+        printable,
+        review_summary,
+        verdict_line,
+        word_table,
+    )
 except ImportError as broken:  # a console entry imports this file before main() can give the failure its code
     print(f"error: the installation is broken: {broken}. Install clinometer again.", file=sys.stderr)
     raise SystemExit(INTERNAL) from broken
@@ -231,7 +240,7 @@ def trace(
     from .review import read_rows
 
     subject = load(model, device=device)
-    everyone = read_rows(data, columns=subject.columns, groups=())
+    everyone = read_rows(data, columns=subject.columns, groups=(), optional=subject.optional)
     chosen = everyone.take(range(min(rows, len(everyone))))
     allow: tuple[Choice, ...] = (
         ("queries and keys",) if out is not None else ("queries and keys", "statistics")
@@ -264,6 +273,110 @@ def trace(
         )
         if out is not None:
             _emit(f"saved:  {out}\n")
+    return 0
+
+
+@app.command(epilog=EXIT_CODES)
+def attribute(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    method: Annotated[
+        str, typer.Option(help="A name that `clinometer methods` lists.")
+    ] = "integrated gradients",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="logit difference, logit, log-probability, probability; by default the model's own."
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The label explained, where not the positive one.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="mask, padding, unknown, end-of-text, mean or zero.")
+    ] = None,
+    candidate: Annotated[
+        list[str] | None, typer.Option(help="Language models: a word to compare; repeated.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="words, sentences or tokens.")] = "words",
+    rows: Annotated[int, typer.Option(min=1, help="So many of the first rows.")] = 64,
+    show: Annotated[int, typer.Option(min=0, help="So many rows are printed as text.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of methods that sample.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write marked texts as one HTML page.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars, and fewer words.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON instead of text.")] = False,
+) -> int:
+    """What each word or feature adds to the model's score, and whether the sum holds."""
+    if by not in ("words", "sentences", "tokens"):
+        raise UsageError(f"--by {by}: words, sentences or tokens is expected.")
+    if out is not None and out.exists() and not force:
+        raise OutputError(f"{out} exists. Name another file, or replace it with --force.")
+    if not quiet and not json:
+        _emit(f"reading {data.name}, loading {model.name} ...\n")
+    from .bias.words import word_effects
+    from .errors import DataError
+    from .interpret.methods import attribute as explain
+    from .interpret.methods import method_named
+    from .interpret.models import load
+    from .interpret.spans import in_sentences, in_words
+    from .review import read_rows
+
+    method_named(method)
+    subject = load(model, device=device, candidates=candidate or None)
+    everyone = read_rows(data, columns=subject.columns, groups=(), optional=subject.optional)
+    chosen = everyone.take(range(min(rows, len(everyone))))
+    made = explain(
+        subject,
+        chosen,
+        method,
+        target=target,
+        label=label,
+        baseline=baseline,
+        background=everyone if baseline == "mean" else None,
+        seed=seed,
+        progress=not quiet and not json,
+    )
+    if subject.characters is not None and by != "tokens":
+        made = (in_words if by == "words" else in_sentences)(subject, chosen, made)
+    if out is not None:
+        from .visualizers.highlights import highlights
+
+        highlights(made).save(out, force=force)
+    if json:
+        from json import dumps
+
+        from .records import plain
+
+        _emit_json(dumps(plain(made), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        return 0
+    _emit(marked_texts(made, 0 if quiet else show))
+    try:
+        _emit(word_table(word_effects(made, seed=seed), made.unit, 12))
+    except DataError as few:
+        _emit(f"words over all rows: {few}\n")
+    proof = f"{int(made.converged.sum())} of {len(made)} rows add up within their tolerance"
+    _emit(
+        f"method: {made.method} of {made.target}{f'; compared with {made.baseline}' if made.baseline else ''}\n"
+        f"rows:   the first {len(chosen)} of {len(everyone)}\n"
+        f"proof:  {proof if made.adds_up else 'none: these scores add up to nothing'}\n"
+    )
+    for note in made.notes:
+        _emit(f"note:   {printable(note)}\n")
+    if out is not None:
+        _emit(f"saved:  {out}\n")
+    return 0
+
+
+@app.command()
+def methods() -> int:
+    """The attribution methods: what each promises, what it costs, and where it comes from."""
+    from .interpret.methods import METHODS
+
+    _emit(method_table(METHODS))
     return 0
 
 

@@ -60,6 +60,11 @@ def gather(
     Raises:
         DataError: a term names a feature that no example has.
     """
+    if not np.isfinite(subject.threshold):
+        raise DataError(
+            f"the target {subject.target!r} has no threshold, so that nothing says which rows are predicted positive. "
+            "Review the subject as it was loaded, or give it one: dataclasses.replace(subject, threshold=...)."
+        )
     measures: dict[str, np.ndarray] = {}
     if len(set(attribution.tokens)) == 1:
         offset = len(subject.prefix)
@@ -364,6 +369,7 @@ def read_rows(
     groups: Sequence[str],
     label: str | None = None,
     id: str | None = None,
+    optional: Sequence[str] = (),
 ) -> Rows:
     """Rows for a model from a CSV or Parquet file.
 
@@ -373,6 +379,7 @@ def read_rows(
         groups: group columns.
         label: a column of 0 and 1.
         id: the column that names a row; by default `id` where there is one, else the row number.
+        optional: columns that the model reads where the file has them (`Subject.optional`).
 
     Raises:
         DataError: a column is missing, a label is neither 0 nor 1, or the file cannot be read.
@@ -384,9 +391,10 @@ def read_rows(
         raise DataError(
             f"{path} lacks the model's column {first(missing)}: {did_you_mean(missing[0], frame.columns)}"
         )
+    read = (*columns, *(name for name in optional if name in frame.columns and name not in columns))
     return Rows(
         ids=table.ids,
-        inputs={name: frame[name].to_numpy() for name in columns},
+        inputs={name: frame[name].to_numpy() for name in read},
         labels=None if label is None else table.binary(label).astype(np.int64),
         groups={name: table.group(name) for name in groups},
     )
@@ -419,7 +427,9 @@ def review_files(
         )
     declared = tuple(resolved.groups) if resolved else ()
     subject = load(model, device=device)
-    rows = read_rows(data, columns=subject.columns, groups=groups or declared, label=label)
+    rows = read_rows(
+        data, columns=subject.columns, groups=groups or declared, label=label, optional=subject.optional
+    )
     made = review(
         subject,
         rows,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from .records import Audit, Finding, Review
+    from .records import Attribution, Audit, Finding, Review, WordEffect
 
 SHORT = {"special tokens": "special", "separator": "separators"}
 SYMBOLS = {
@@ -203,3 +203,86 @@ def review_summary(made: "Review", out: Path, *, quiet: bool) -> str:
     lines.append(f"open:   {out / 'report.html'}")
     lines.append(f"files:  {', '.join(name for name in names if name != 'report.html')} in {out}")
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def marked_texts(made: "Attribution", most: int, *, width: int = 8) -> str:
+    """The first examples as coloured text, each with its largest scores and the sum they have to reach."""
+    screen = console()
+    full = max((abs(float(score)) for row in made.scores for score in row), default=0.0)
+    with screen.capture() as captured:
+        for row, tokens in enumerate(made.tokens[:most]):
+            scores = made.scores[row, : len(tokens)]
+            line = Text(printable(made.ids[row]) + "  ", style="bold")
+            for token, score in zip(tokens, scores, strict=True):
+                share = 0.0 if full == 0 else abs(float(score)) / full
+                colour = "" if share < 0.05 else "blue" if score > 0 else "dark_orange"
+                style = f"{colour} {'bold reverse' if share > 0.5 else 'bold' if share > 0.2 else ''}".strip()
+                line.append(printable(token) + " ", style=style or "none")
+            screen.print(line)
+            ranked = sorted(zip(tokens, scores, strict=True), key=lambda pair: -abs(pair[1]))[:width]
+            said = ", ".join(f"{printable(token)} {score:+.3f}" for token, score in ranked)
+            screen.print(Text(f"    largest: {said}"))
+            screen.print(Text(f"    {_sum_line(made, row)}"))
+    return captured.get()
+
+
+def _sum_line(made: "Attribution", row: int) -> str:
+    value, base, total = made.value[row], made.base_value[row], float(made.scores[row].sum())
+    if not made.adds_up:
+        return f"target {value:+.3f}; the scores add up to nothing"
+    line = f"target {value:+.3f} = baseline {base:+.3f} + scores {total:+.3f} + residual {made.residual[row]:+.1e}"
+    return line if made.converged[row] else f"{line}: NOT CONVERGED, do not rely on these scores"
+
+
+def word_table(effects: Sequence["WordEffect"], unit: str, most: int) -> str:
+    """The words that add most over all examples, with intervals and support."""
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(
+            table(
+                f"words over all rows: mean attribution per occurrence{f' in {unit}' if unit else ''}, "
+                "bootstrap interval over rows (pointwise)",
+                ["word", "mean", "interval", "n", "rows", "for", "where it weighs most"],
+                (
+                    (
+                        effect.unit,
+                        f"{effect.mean:+.3f}",
+                        _interval(effect.low, effect.high, "+"),
+                        f"{effect.n_occurrences}",
+                        f"{effect.n_examples}",
+                        f"{effect.positive:.0%}",
+                        effect.contexts[0][2] if effect.contexts else "",
+                    )
+                    for effect in effects[:most]
+                ),
+            )
+        )
+    return captured.get()
+
+
+def method_table(methods: Iterable[Any]) -> str:
+    """The table of attribution methods, one line each."""
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(
+            table(
+                "attribution methods",
+                ["method", "unit", "adds up to", "passes per row", "signed", "of a class", "source"],
+                (
+                    (
+                        method.name,
+                        method.unit or "–",
+                        method.adds_up or "nothing",
+                        method.cost,
+                        "yes" if method.signed else "no",
+                        "yes" if method.class_specific else "no",
+                        method.source,
+                    )
+                    for method in methods
+                ),
+            )
+        )
+        for method in methods:
+            if method.note:
+                screen.print(Text(printable(f"{method.name}: {method.note}")))
+    return captured.get()

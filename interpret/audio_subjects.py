@@ -220,6 +220,7 @@ def audio_classifier(
         positive=label_index(labels, positive),
         encode=embedding.batch,
         forward=forward,
+        optional=("rate",),
         **_recorded(model, embedding, common),
     )
 
@@ -277,6 +278,7 @@ def speech_to_text(
         decoder_names=lambda rows: tuple(texts.tokens(row) for row in prefixes(rows)),
         decode=lambda numbers: texts.tokens([int(n) for n in numbers]),
         whole=at,
+        optional=("target_text", "rate"),
         numbers=question.numbers,
         spell=texts.spell,
         **_recorded(model, embedding, common),

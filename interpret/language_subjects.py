@@ -161,6 +161,7 @@ def _language(
         reference=run.reference(texts),
         forward=lambda batch, embedded: question.select(run.at(batch, embedded), batch),
         decoder_names=decoder_names,
+        optional=() if decoder_names is None else ("target_text",),
         **of_texts(model, texts, common),
     )
 

@@ -46,6 +46,7 @@ class Subject:
     reference: Callable[[Batch], Tensor]  # -> (example, token, width), what the input is compared with
     forward: Callable[[Batch, Tensor | None], Tensor]  # logits, from these embeddings where given
     device: torch.device
+    optional: tuple[str, ...] = ()  # ... and those it reads where the rows have them
     task: str = "classification"
     says: str = ""  # the target in words, where the labels alone do not say it
     measured_in: str = ""  # the unit of the score, where it is no logit

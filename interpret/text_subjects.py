@@ -173,6 +173,7 @@ def token_classifier(
     return Subject(
         labels=labels if asked is not None else WAYS,
         whole=run.at if asked is None else None,
+        optional=("position",),
         positive=asked or 0,
         says=f"{own if asked is None else difference(labels, asked)}, {where}",
         encode=encode,
