@@ -77,7 +77,7 @@ def in_spans(
     made = []
     for name, (text, offsets, tokens) in zip(attribution.ids, _read(subject, rows, attribution), strict=True):
         marked = sorted(spans.get(name, ()))
-        for (a, b, word), after in zip(marked, [*marked[1:], (len(text), 0, "")], strict=True):
+        for (a, b, word), after in zip(marked, [*marked[1:], (len(text), 0, "")], strict=bool(marked)):
             if not 0 <= a < b <= min(len(text), after[0]):
                 raise UsageError(
                     f"row {name!r}: the span {word!r} from {a} to {b} is empty, overlaps the next or is beyond the text of "

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError, UsageError, did_you_mean, first
+from ..records import Rows
 from .models import Batch, Subject, difference, label_index
 
 UNITS = {
@@ -16,6 +17,10 @@ UNITS = {
     "probability": "probability",
     "output": "output",
 }
+
+
+PREDICTED = "predicted"
+OWN_CHOICE = "own choice"  # an entry of the batch that the model never sees
 
 
 def aimed(subject: Subject, target: str = "logit difference", *, label: str | None = None) -> Subject:
@@ -28,7 +33,8 @@ def aimed(subject: Subject, target: str = "logit difference", *, label: str | No
     Args:
         target: "logit difference" (the label against the mean of the others), "logit", "log-probability" (nats),
             "probability", or "output" (of a subject with one output: regression).
-        label: which label; by default the subject's positive one.
+        label: which label; by default the subject's positive one. "predicted" is each row's own most likely label,
+            chosen once on the true input.
 
     Returns:
         A Subject whose `threshold` is kept where it still means the same, and NaN elsewhere.
@@ -47,6 +53,8 @@ def aimed(subject: Subject, target: str = "logit difference", *, label: str | No
         )
     if single:
         return subject
+    if label == PREDICTED and PREDICTED not in subject.labels:
+        return _of_own_choice(subject, target)
     at = subject.positive if label is None else label_index(subject.labels, label)
     place = _place(subject)
     if target == "logit difference":
@@ -65,6 +73,47 @@ def aimed(subject: Subject, target: str = "logit difference", *, label: str | No
         says=f"{target} of {name}{place}" if target != "logit" else f"logit({name}){place}",
         measured_in=UNITS[target],
         forward=_measured(subject, at, target),
+        threshold=float("nan"),
+    )
+
+
+def _of_own_choice(subject: Subject, target: str) -> Subject:
+    """The label of each row with the largest logit, on the scale asked for."""
+    if subject.whole is not None:
+        raise UsageError(
+            f"{subject.name} is asked for a part of its labels only; load it without candidates, and its target is its own "
+            "choice."
+        )
+
+    def encode(rows: Rows) -> Batch:
+        batch = subject.encode(rows)
+        with torch.no_grad():
+            return {**batch, OWN_CHOICE: subject.forward(batch, None).argmax(dim=1)}
+
+    def plain(batch: Batch) -> Batch:
+        return {key: value for key, value in batch.items() if key != OWN_CHOICE}
+
+    def forward(batch: Batch, embedded: Tensor | None) -> Tensor:
+        logits = subject.forward(plain(batch), embedded)
+        chosen = batch[OWN_CHOICE].to(logits.device)[:, None]
+        if target in ("log-probability", "probability"):
+            one = logits.log_softmax(dim=1).gather(1, chosen)
+            return one.exp() if target == "probability" else one
+        one = logits.gather(1, chosen)
+        if target == "logit":
+            return one
+        return one - (logits.sum(dim=1, keepdim=True) - one) / (logits.shape[1] - 1)
+
+    fill = subject.filled
+    return dataclasses.replace(
+        subject,
+        says=f"{target} of each row's predicted label",
+        measured_in=UNITS[target],
+        encode=encode,
+        forward=forward,
+        embed=lambda batch: subject.embed(plain(batch)),
+        reference=lambda batch: subject.reference(plain(batch)),
+        filled=None if fill is None else (lambda batch, number: fill(plain(batch), number)),
         threshold=float("nan"),
     )
 

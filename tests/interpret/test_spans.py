@@ -23,7 +23,7 @@ TEXT = (
     f"Don't  re-read the caf\u00e9, na\u00efve {FAMILY}{WAVE} \u6620\u753b\u306f\u826f\u3044 "
     "\u0939\u093f\u0928\u094d\u0926\u0940 x_1!"
 )
-LEARN = [TEXT, "the film the cafe read", "a good film about a dull man"] * 3
+LEARN = [" ".join(TEXT), "the film the cafe read", "a good film about a dull man"] * 3
 
 
 def trained(kind):
@@ -66,9 +66,8 @@ def test_words_of_every_kind_of_tokenizer_are_those_of_the_text(kind):
     spaced = "\u0939\u093f\u0928\u094d\u0926\u0940"
     assert spaced in found, "vowel signs belong to their word"
     assert any(FAMILY in word for word in found), "an emoji of several characters is never parted"
-    assert not any(
-        "\u753b" in word and "\u306f" in word and "\u826f" in word and "\u3044" in word for word in found
-    ) or (kind == "WordPiece"), "a Japanese sentence is no single word"
+    sentence = "\u6620\u753b\u306f\u826f\u3044"
+    assert not any(sentence in word for word in found), "a Japanese sentence is no single word"
 
 
 def test_the_bytes_of_one_character_are_never_parted():

@@ -95,3 +95,16 @@ def test_what_has_no_meaning_is_refused(three):
         aimed(three, label="god")
     with pytest.raises(UsageError, match="means nothing"):
         aimed(three, "output")
+
+
+def test_each_row_by_its_own_prediction(three):
+    raw = logits(three, TEXTS)
+    chosen = raw.argmax(dim=1)
+    assert len(chosen.unique()) > 1, "the rows differ in their prediction"
+    other = aimed(three, "probability", label="predicted")
+    np.testing.assert_allclose(score(other, TEXTS), raw.softmax(dim=1).max(dim=1).values.numpy(), atol=1e-12)
+    whole = attribute(three, TEXTS, label="predicted", nodes=64)
+    for i, label in enumerate(chosen.tolist()):
+        alone = attribute(three, TEXTS.take([i]), label=three.labels[label], nodes=64)
+        np.testing.assert_allclose(whole.scores[i, : alone.scores.shape[1]], alone.scores[0], atol=1e-9)
+    assert whole.target == "logit difference of each row's predicted label" and whole.converged.all()
