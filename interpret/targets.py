@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError, did_you_mean, first
 from ..records import Rows
+from .carrying import carrying
 from .models import Batch, Subject, difference, label_index
 
 UNITS = {
@@ -85,16 +86,14 @@ def _of_own_choice(subject: Subject, target: str) -> Subject:
             "choice."
         )
 
-    def encode(rows: Rows) -> Batch:
-        batch = subject.encode(rows)
-        with torch.no_grad():
-            return {**batch, OWN_CHOICE: subject.forward(batch, None).argmax(dim=1)}
+    @torch.no_grad()
+    def choice(rows: Rows, batch: Batch) -> Tensor:
+        return subject.forward(batch, None).argmax(dim=1)
 
-    def plain(batch: Batch) -> Batch:
-        return {key: value for key, value in batch.items() if key != OWN_CHOICE}
+    carried = carrying(subject, OWN_CHOICE, choice)
 
     def forward(batch: Batch, embedded: Tensor | None) -> Tensor:
-        logits = subject.forward(plain(batch), embedded)
+        logits = carried.forward(batch, embedded)
         chosen = batch[OWN_CHOICE].to(logits.device)[:, None]
         if target in ("log-probability", "probability"):
             one = logits.log_softmax(dim=1).gather(1, chosen)
@@ -104,16 +103,11 @@ def _of_own_choice(subject: Subject, target: str) -> Subject:
             return one
         return one - (logits.sum(dim=1, keepdim=True) - one) / (logits.shape[1] - 1)
 
-    fill = subject.filled
     return dataclasses.replace(
-        subject,
+        carried,
+        forward=forward,
         says=f"{target} of each row's predicted label",
         measured_in=UNITS[target],
-        encode=encode,
-        forward=forward,
-        embed=lambda batch: subject.embed(plain(batch)),
-        reference=lambda batch: subject.reference(plain(batch)),
-        filled=None if fill is None else (lambda batch, number: fill(plain(batch), number)),
         threshold=float("nan"),
     )
 
