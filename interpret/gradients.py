@@ -17,6 +17,8 @@ from .models import Batch, Subject, score
 MOST_NODES = 320
 Aggregate = Literal["sum", "norm"]
 AGGREGATES = ("sum", "norm")
+# What torch says where the target hangs together with no parameter, or with parameters and not with the embeddings.
+NO_GRADIENT = ("does not require grad", "not have been used in the graph")
 NORM = "the norm has no sign and adds up to nothing; signed sums ranked tokens better in every measurement of ours"
 
 
@@ -155,10 +157,35 @@ def _asked(
             with torch.no_grad():
                 embedded, reference = subject.embed(some), subject.reference(some)
                 starts.append(subject.select(subject.forward(some, reference)).double().cpu().numpy())
-            parts.append(ask(Target(subject, some), embedded, reference, tuple(some.values())).detach())
+            try:
+                part = ask(Target(subject, some), embedded, reference, tuple(some.values()))
+            except RuntimeError as error:
+                part = without_gradient(subject, some, starts[-1], error)
+            parts.append(part.detach())
         return torch.cat(parts), np.concatenate(starts)
 
     return backing_off(run, rows_together, what)
+
+
+def without_gradient(subject: Subject, batch: Batch, base: Floats, error: RuntimeError) -> Tensor:
+    """Zeros, (example, token, width), for a target that has no gradient because it is the same at the baseline.
+
+    Raises:
+        ModelError: the target does differ from `base`, so that its gradient was lost on the way.
+        RuntimeError: the error given, where it is about something else.
+    """
+    if not any(said in str(error) for said in NO_GRADIENT):
+        raise error
+    with torch.no_grad():
+        embedded = subject.embed(batch)
+        value = subject.select(subject.forward(batch, embedded)).double().cpu().numpy()
+    if not np.array_equal(value, base):
+        raise ModelError(
+            f"no gradient reaches the embeddings of {subject.name}, though its target depends on them. Its forward leaves "
+            "torch's record of operations: look for no_grad, detach, NumPy or whole numbers on the way. Occlusion and "
+            "Shapley values need no gradient."
+        ) from error
+    return torch.zeros_like(embedded)
 
 
 def _tokens(parts: Tensor) -> tuple[Floats, Floats]:
@@ -172,7 +199,7 @@ def _known(aggregate: str) -> None:
         raise ModelError(f"aggregate is {aggregate!r}; {did_you_mean(aggregate, AGGREGATES)}")
 
 
-def _once(
+def once(
     method: str,
     subject: Subject,
     rows: Rows,
@@ -241,7 +268,7 @@ def gradient_x_input(
         return made
 
     given: Mapping[str, Any] = {"batch_size": batch_size, "max_memory": max_memory, "progress": progress}
-    return _once(
+    return once(
         "gradient x input",
         subject,
         rows,
@@ -277,7 +304,7 @@ def saliency(
         return made
 
     given: Mapping[str, Any] = {"batch_size": batch_size, "max_memory": max_memory, "progress": progress}
-    return _once(
+    return once(
         "saliency",
         subject,
         rows,
