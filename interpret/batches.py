@@ -40,11 +40,13 @@ def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -
     one = {key: value[:1] for key, value in batch.items()}
     known = {parameter.untyped_storage().data_ptr() for parameter in subject.module.parameters()}
     kept: dict[int, int] = {}
+    held = []  # so that no memory is given out, and counted, twice
 
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             kept[storage.data_ptr()] = storage.nbytes()
+            held.append(storage)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():

@@ -116,7 +116,7 @@ def _run_clean(subject: Subject, batch: Batch) -> _Clean:
 
         return hook
 
-    parts = _parts(subject.module)
+    parts = parts_of(subject.module)
     with torch.no_grad(), ExitStack() as stack:
         for name, module in parts.items():
             stack.callback(module.register_forward_hook(keep(name)).remove)
@@ -134,7 +134,7 @@ def _run_clean(subject: Subject, batch: Batch) -> _Clean:
     )
 
 
-def _parts(module: nn.Module) -> dict[str, nn.Module]:
+def parts_of(module: nn.Module) -> dict[str, nn.Module]:
     """Parts whose output may stand for them: members of lists (blocks), and parts outside of blocks."""
     found: dict[str, nn.Module] = {}
 

@@ -15,6 +15,8 @@ from .trace import Trace
 
 Fusion = Literal["mean", "max", "min"]
 Stack = str | Sequence[int | str]
+# The token whose row is wanted, one for all examples or one for each; or shares of several tokens' rows.
+Start = int | Sequence[int] | Float[np.ndarray, "example query"]
 # A map whose heads are fused, for a range of queries: (example, query, key).
 Block = Callable[[slice], Tensor]
 
@@ -30,7 +32,7 @@ class CrossRelevance:
 def rollout(
     trace: Trace,
     *,
-    query: int | Sequence[int],
+    query: Start,
     layers: Stack | None = None,
     residual: float = 0.5,
     heads: Fusion = "mean",
@@ -48,14 +50,15 @@ def rollout(
 
     Args:
         trace: of one forward pass in which all layers attend over the same positions.
-        query: the token whose row is wanted, one for all examples or one for each; negative from the end.
+        query: the token whose row is wanted, one for all examples or one for each, negative from the end; or shares
+            of the rows of several tokens (example, query), not negative, of which the weighted sum is returned.
         layers: one stack of self-attention, in the order it runs: a part of the model by name ("encoder"),
             of which cross-attention is left out, or layers by name or place. All of them where None.
         residual: the share of a token that skips attention, from 0 to 1.
         heads: how heads are fused: "mean" as in the paper, or the largest or least weight ("max", "min").
 
     Returns:
-        (example, key), float64, each row summing to one; zero for padding.
+        (example, key), float64, each row summing to one (to the sum of the shares); zero for padding.
 
     Raises:
         UsageError: no such layer or query, a query that is padding, layers that are no one stack.
@@ -65,15 +68,13 @@ def rollout(
     if heads not in ("mean", "max", "min"):
         raise UsageError(f"heads cannot be fused by {heads!r}; {did_you_mean(heads, ('mean', 'max', 'min'))}")
     calls = [trace.calls[place] for place in _stack(trace, layers, "rollout")]
-    row = _one_hot(calls[-1], query)
+    row = _starting(calls[-1], query)
     for call in reversed(calls):
-        row = _rolled(row, call, heads, residual)
+        row = rolled(row, call, fused(call, heads), residual)
     return _numpy(row)
 
 
-def relevance(
-    trace: Trace, *, query: int | Sequence[int], layers: Stack | None = None
-) -> Float[np.ndarray, "example key"]:
+def relevance(trace: Trace, *, query: Start, layers: Stack | None = None) -> Float[np.ndarray, "example key"]:
     """One row of gradient-weighted attention: evidence for the target that reached a token, by input position.
 
     Row `query` of R - I, where R = I and, layer by layer, R <- R + C R with C = mean over heads of
@@ -87,7 +88,7 @@ def relevance(
 
     Args:
         trace: made by `attention_gradient`, of one forward pass over the same positions in all layers.
-        query: the token the target is read from, one for all examples or one for each.
+        query: the token the target is read from, or shares of several; as for `rollout`.
         layers: as for `rollout`.
 
     Returns:
@@ -98,12 +99,12 @@ def relevance(
         CaptureError: a layer whose values are not known.
     """
     places = _stack(trace, layers, "relevance")
-    start = _one_hot(trace.calls[places[-1]], query)
+    start = _starting(trace.calls[places[-1]], query)
     return _numpy(_gathered(start, trace, places))
 
 
 def cross_relevance(
-    trace: Trace, *, query: int | Sequence[int], encoder: Stack | None = None, decoder: Stack | None = None
+    trace: Trace, *, query: Start, encoder: Stack | None = None, decoder: Stack | None = None
 ) -> CrossRelevance:
     """`relevance` in an encoder-decoder: one target token's row over the target and over the source.
 
@@ -119,7 +120,7 @@ def cross_relevance(
 
     Args:
         trace: made by `attention_gradient`, of one forward pass.
-        query: the target position whose row is wanted, one for all examples or one for each.
+        query: the target position whose row is wanted, or shares of several; as for `rollout`.
         encoder: the stack that reads the source; told by the names of the layers where None.
         decoder: the stack that writes the target, cross-attention included.
 
@@ -131,7 +132,7 @@ def cross_relevance(
         CaptureError: a layer whose values are not known.
     """
     _gradients(trace)
-    encoder, decoder = _streams(trace) if encoder is None or decoder is None else (encoder, decoder)
+    encoder, decoder = streams(trace) if encoder is None or decoder is None else (encoder, decoder)
     reading = _stack(trace, encoder, "relevance of the source")
     writing = _chosen(trace, decoder)
     own = [place for place in writing if trace.calls[place].kind == "self"]
@@ -152,13 +153,13 @@ def cross_relevance(
             )
 
     # Back through the decoder: with which weights the final row reads R_ts as each cross-attention left it.
-    start = _one_hot(target, query)
+    start = _starting(target, query)
     row, read = torch.zeros_like(start), {}
     for place in reversed(writing):
         if trace.calls[place].kind == "cross":
             read[place] = start + row
         else:
-            row = row + _times(start + row, *_positive(trace, place))
+            row = row + times(start + row, *_positive(trace, place))
     # Forward: (R_tt - I) times each of them, and times one, which gives the sums of its rows.
     asked = torch.stack([torch.ones_like(start), *(read[place] for place in crossing)], dim=2)
     done = torch.zeros_like(asked)
@@ -168,7 +169,7 @@ def cross_relevance(
             done = done + _applied(asked + done, *_positive(trace, place))
             continue
         at = 1 + crossing.index(place)
-        entering += _times(asked[..., at] + _ratio(done[..., at], done[..., 0]), *_positive(trace, place))
+        entering += times(asked[..., at] + _ratio(done[..., at], done[..., 0]), *_positive(trace, place))
     # Through the encoder: entering^T N(R_ss).
     ones = torch.ones_like(entering)[..., None]
     sums = torch.zeros_like(ones)
@@ -242,8 +243,12 @@ def _one_set_of_positions(trace: Trace, places: Sequence[int], what: str) -> Non
         )
 
 
-def _streams(trace: Trace) -> tuple[list[int | str], list[int | str]]:
-    """Encoder and decoder, told by the first part of a layer's name in which they differ."""
+def streams(trace: Trace) -> tuple[list[int], list[int]]:
+    """Places of the encoder's and of the decoder's calls, told by the first part of a name in which they differ.
+
+    Raises:
+        UsageError: they cannot be told apart.
+    """
     names = [name.partition("#")[0].split(".") for name in trace.layers]
     shared = 0
     while all(len(name) > shared for name in names) and len({name[shared] for name in names}) == 1:
@@ -265,12 +270,14 @@ def _streams(trace: Trace) -> tuple[list[int | str], list[int | str]]:
 # Products of vectors with maps. Vectors are float64 on the CPU, maps in the precision of their call.
 
 
-def _one_hot(call: Call, query: int | Sequence[int]) -> Float[Tensor, "example query"]:
+def _starting(call: Call, query: Start) -> Float[Tensor, "example query"]:
     """The rows to begin with.
 
     Raises:
         UsageError: a query that does not exist or is padding.
     """
+    if isinstance(query, np.ndarray):
+        return _shared(call, query)
     n, wanted = (
         call.n_examples,
         [int(query)] * call.n_examples if isinstance(query, int | np.integer) else list(query),
@@ -293,6 +300,22 @@ def _one_hot(call: Call, query: int | Sequence[int]) -> Float[Tensor, "example q
     return row
 
 
+def _shared(call: Call, shares: Float[np.ndarray, "example query"]) -> Float[Tensor, "example query"]:
+    if shares.shape != (call.n_examples, call.n_queries) or not (shares >= 0).all():
+        raise UsageError(
+            f"shares of queries are {shares.shape}, least {shares.min(initial=0.0):g}; expected numbers that are not "
+            f"negative, ({call.n_examples}, {call.n_queries}) for the examples and queries of {call.layer}."
+        )
+    row = torch.from_numpy(shares).double()
+    padded = (row.ne(0) & ~call.valid().cpu()).nonzero().tolist()
+    if padded:
+        raise UsageError(
+            f"query {padded[0][1]} of example {padded[0][0]} is padding (and {len(padded) - 1} more). Give shares to "
+            "real tokens alone."
+        )
+    return row
+
+
 def _busy(call: Call, row: Float[Tensor, "example query"]) -> Iterator[slice]:
     """Ranges of queries in which some row is not zero: of a one-hot row, that query alone."""
     heavy = row.ne(0).any(dim=0).nonzero()[:, 0]
@@ -302,26 +325,30 @@ def _busy(call: Call, row: Float[Tensor, "example query"]) -> Iterator[slice]:
             yield slice(int(inside[0]), int(inside[-1]) + 1)
 
 
-def _fused(
-    weights: Float[Tensor, "example head query key"], heads: Fusion
-) -> Float[Tensor, "example query key"]:
-    if heads == "mean":
-        return weights.mean(dim=1)
-    return weights.amax(dim=1) if heads == "max" else weights.amin(dim=1)
+def fused(call: Call, heads: Fusion = "mean") -> Block:
+    """A call's maps with the heads fused, by blocks."""
+
+    def block(queries: slice) -> Float[Tensor, "example query key"]:
+        weights = call.weights(queries)
+        if heads == "mean":
+            return weights.mean(dim=1)
+        return weights.amax(dim=1) if heads == "max" else weights.amin(dim=1)
+
+    return block
 
 
 @torch.no_grad()
-def _rolled(
-    row: Float[Tensor, "example key"], call: Call, heads: Fusion, residual: float
+def rolled(
+    row: Float[Tensor, "example key"], call: Call, block: Block, residual: float
 ) -> Float[Tensor, "example key"]:
-    """A row times ((1 - residual) A + residual I) with its rows divided by their sums."""
+    """A row times ((1 - residual) A + residual I) with its rows divided by their sums, A given by blocks."""
     moved, kept = torch.zeros_like(row), torch.zeros_like(row)
     with torch.autocast(call.device.type, enabled=False):
         for queries in _busy(call, row):
-            fused = _fused(call.weights(queries), heads)
-            sums = (1 - residual) * fused.sum(dim=2).cpu().double() + residual
+            part = block(queries)
+            sums = (1 - residual) * part.sum(dim=2).cpu().double() + residual
             share = _ratio(row[:, queries], sums)
-            moved += torch.bmm(share[:, None].to(fused.device, fused.dtype), fused)[:, 0].cpu().double()
+            moved += torch.bmm(share[:, None].to(part.device, part.dtype), part)[:, 0].cpu().double()
             kept[:, queries] = torch.where(sums > 0, residual * share, row[:, queries])
     return (1 - residual) * moved + kept
 
@@ -360,12 +387,12 @@ def _gathered(
     """start^T (R - I), R the product of all I + C, last layer first."""
     found = torch.zeros_like(start)
     for place in reversed(places):
-        found = found + _times(start + found, *_positive(trace, place))
+        found = found + times(start + found, *_positive(trace, place))
     return found
 
 
 @torch.no_grad()
-def _times(row: Float[Tensor, "example query"], call: Call, block: Block) -> Float[Tensor, "example key"]:
+def times(row: Float[Tensor, "example query"], call: Call, block: Block) -> Float[Tensor, "example key"]:
     """A row vector times a matrix given by blocks of its rows."""
     found = torch.zeros(call.n_examples, call.n_keys, dtype=torch.float64)
     with torch.autocast(call.device.type, enabled=False):

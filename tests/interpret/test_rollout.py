@@ -190,6 +190,36 @@ def test_relevance_equals_the_row_of_the_whole_product(
         np.testing.assert_allclose(got[example], want[query], atol=1e-10, rtol=1e-12)
 
 
+def test_shares_of_queries_give_the_weighted_sum_of_their_rows() -> None:
+    layers = [
+        drawn_call("encoder.0"),
+        drawn_call("decoder.0", n=4),
+        drawn_call("decoder.1", n=4, m=6, kind="cross"),
+    ]
+    traced = drawn_trace(*layers)
+    share = np.array([[0.5, 0.0, 0.25, 0.25], [0.0, 2.0, 0.0, 1.0]])
+    both = cross_relevance(traced, query=share)
+    found = [
+        rollout(traced, query=share, layers="decoder.0"),
+        relevance(traced, query=share, layers="decoder.0"),
+        both.target,
+        both.source,
+    ]
+    wanted = [np.zeros_like(part) for part in found]
+    for query in range(4):
+        one = cross_relevance(traced, query=query)
+        rows = [
+            rollout(traced, query=query, layers="decoder.0"),
+            relevance(traced, query=query, layers="decoder.0"),
+            one.target,
+            one.source,
+        ]
+        wanted = [want + share[:, [query]] * row for want, row in zip(wanted, rows, strict=True)]
+    for got, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-12)
+    assert (rollout(traced, query=np.zeros((2, 6)), layers="encoder") == 0).all()
+
+
 def streams(traced: Trace, example: int) -> tuple[list[Any], list[Any]]:
     parts = [
         (traced.kinds[i], maps(traced, i, example), gradient(traced, i, example)) for i in range(len(traced))
@@ -435,6 +465,9 @@ def test_refusals_of_queries_and_settings() -> None:
         (lambda: rollout(traced, query=0, layers="encoder"), "no part of the model with attention is named"),
         (lambda: rollout(traced, query=0, layers=["l1"]), "no layer is named 'l1'"),
         (lambda: relevance(traced, query=0), "no gradients. Make it with attention_gradient"),
+        (lambda: rollout(traced, query=np.ones((2, 6)) / 6), "query 4 of example 1 is padding"),
+        (lambda: rollout(traced, query=-np.ones((2, 6))), "least -1; expected numbers that are not negative"),
+        (lambda: rollout(traced, query=np.ones((2, 5))), "shares of queries are"),
     ):
         with pytest.raises(UsageError, match=message):
             bad()
