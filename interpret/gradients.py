@@ -1,4 +1,4 @@
-"""Attributions from gradients of the target in the input, by captum's implementations, each with its certificate."""
+"""Attributions from gradients of the target in the input, by captum, each with its certificate."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal

@@ -5,9 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import DataError, UsageError, did_you_mean
+from ..errors import DataError, UsageError, did_you_mean, first
 from ..records import Attribution, Rows
-from . import gradients
+from . import (
+    attention_methods,
+    decomposition,
+    deep_lift,
+    flow,
+    gradients,
+    lrp,
+    occlusion,
+    sampled_gradients,
+    shapley,
+    value_norms,
+    value_zeroing,
+)
 from .attributions import averaged
 from .baselines import compared
 from .models import Subject
@@ -30,6 +42,9 @@ class Method:
     compares: bool  # whether a baseline is part of it
     source: str
     note: str = ""
+    on_request: bool = (
+        False  # left out where many methods are compared, unless it is asked for: slow, or for its licence
+    )
 
 
 METHODS: tuple[Method, ...] = (
@@ -39,12 +54,93 @@ METHODS: tuple[Method, ...] = (
         signed=True, class_specific=True, compares=True, source="Sundararajan et al. 2017, eq. 1 (captum)",
     ),
     Method(
+        name="frozen decomposition", function=decomposition.frozen_decomposition, unit="target",
+        adds_up="target - what the frozen model makes of its constants (bias terms, positions)", cost="3 f + b",
+        signed=True, class_specific=True, compares=False, source="Modarressi et al. 2023 (DecompX), section 3",
+        note="attention held fixed: tokens that act only through where heads look get no credit",
+    ),
+    Method(
+        name="Shapley values", function=shapley.shapley_values, unit="target",
+        adds_up="target - target at the baseline", cost="2^n f up to 10 tokens, else about 50 n f",
+        signed=True, class_specific=True, compares=True, source="Shapley 1953; Castro et al. 2009", on_request=True,
+    ),
+    Method(
+        name="KernelSHAP", function=shapley.kernel_shap, unit="target", adds_up="target - target at the baseline",
+        cost="about 2 n + 2048 f", signed=True, class_specific=True, compares=True,
+        source="Lundberg & Lee 2017 (captum)",
+        note="a float32 regression without standard errors; Shapley values are exact for few tokens and give errors",
+        on_request=True,
+    ),
+    Method(
+        name="occlusion", function=occlusion.occlusion, unit="target", adds_up="", cost="(n + 1) f",
+        signed=True, class_specific=True, compares=True, source="Zeiler & Fergus 2014; Li et al. 2016",
+        note="blind to evidence that is there twice",
+    ),
+    Method(
+        name="DeepLIFT", function=deep_lift.deep_lift, unit="target", adds_up="target - target at the baseline",
+        cost="2 (f + b)", signed=True, class_specific=True, compares=True,
+        source="Shrikumar et al. 2017, rescale rule (captum)",
+        note="softmax, norms and functional activations have no rule: the residual tells",
+    ),
+    Method(
+        name="GradientSHAP", function=sampled_gradients.gradient_shap, unit="target",
+        adds_up="target - target at the baseline, in expectation", cost="50 (f + b)", signed=True,
+        class_specific=True, compares=True, source="Erion et al. 2021; Lundberg & Lee 2017 (captum)",
+        note="against one baseline integrated gradients need fewer passes",
+    ),
+    Method(
+        name="SmoothGrad", function=sampled_gradients.smooth_grad, unit="target", adds_up="",
+        cost="50 (f + b)", signed=True, class_specific=True, compares=False,
+        source="Smilkov et al. 2017 (captum)", note="noise of one standard deviation of the row's embeddings",
+    ),
+    Method(
         name="gradient x input", function=gradients.gradient_x_input, unit="target", adds_up="", cost="f + b",
         signed=True, class_specific=True, compares=False, source="Shrikumar et al. 2016 (captum)",
     ),
     Method(
         name="saliency", function=gradients.saliency, unit="", adds_up="", cost="f + b", signed=False,
         class_specific=True, compares=False, source="Simonyan et al. 2014 (captum)",
+    ),
+    Method(
+        name="attention x gradient", function=attention_methods.attention_x_gradient, unit="target", adds_up="",
+        cost="f + b", signed=True, class_specific=True, compares=False,
+        source="Michel et al. 2019, eq. 2, per key token", note="first order, through attention alone",
+    ),
+    Method(
+        name="gradient-weighted relevance", function=attention_methods.gradient_weighted_relevance, unit="",
+        adds_up="", cost="f + b", signed=False, class_specific=True, compares=False,
+        source="Chefer et al. 2021b, eq. 5-10", note="only what speaks for the target",
+    ),
+    Method(
+        name="AttnLRP", function=lrp.attn_lrp, unit="target", adds_up="", cost="2 f + b", signed=True,
+        class_specific=True, compares=False,
+        source="Achtibat et al. 2024, eq. 8 and 9, propositions 3.1 to 3.4",
+        note="on request only; its authors call LRP patented, free for personal and scientific use only", on_request=True,
+    ),
+    Method(
+        name="value zeroing", function=value_zeroing.value_zeroing, unit="", adds_up="", cost="(n + 2) f + b",
+        signed=False, class_specific=False, compares=False, source="Mohebbi et al. 2023, section 3",
+        note="no sign, no target", on_request=True,
+    ),
+    Method(
+        name="value-weighted norms", function=value_norms.value_weighted_norms, unit="", adds_up="", cost="f + b",
+        signed=False, class_specific=False, compares=False,
+        source="Kobayashi et al. 2020, section 3, rolled out", note="no sign, no target",
+    ),
+    Method(
+        name="attention flow", function=flow.attention_flow, unit="", adds_up="", cost="f + b, n maximum flows",
+        signed=False, class_specific=False, compares=False, source="Abnar & Zuidema 2020, section 3",
+        note="short rows only; a baseline", on_request=True,
+    ),
+    Method(
+        name="attention rollout", function=attention_methods.attention_rollout, unit="", adds_up="", cost="f + b",
+        signed=False, class_specific=False, compares=False, source="Abnar & Zuidema 2020, section 3",
+        note="no explanation, a baseline: hardly better than chance in our measurements",
+    ),
+    Method(
+        name="raw attention", function=attention_methods.raw_attention, unit="", adds_up="", cost="f + b",
+        signed=False, class_specific=False, compares=False, source="the last layer's map, mean over heads",
+        note="no explanation, a baseline: hardly better than chance in our measurements",
     ),
 )  # fmt: skip
 BY_NAME: Mapping[str, Method] = {method.name: method for method in METHODS}
@@ -104,6 +200,11 @@ def attribute(
             raise UsageError(f"{method} has no option {name!r}; {did_you_mean(name, known)}")
     if not len(rows):
         raise DataError("there are no rows to attribute.")
+    empty = [name for name, tokens in zip(rows.ids, subject.names(rows), strict=True) if not tokens]
+    if empty:
+        raise DataError(
+            f"{len(empty)} rows have no token to attribute to; first rows: {first(empty)}. Leave them out."
+        )
     if baseline is not None and not chosen.compares:
         raise UsageError(
             f"{method} compares the input with nothing, so that a baseline would change nothing."

@@ -110,7 +110,8 @@ def test_no_file_names_a_folder_of_somebodys_machine() -> None:
 
 
 def test_every_public_name_resolves() -> None:
-    assert sorted(clinometer.__all__) == list(clinometer.__all__)
+    constants_first = sorted(clinometer.__all__, key=lambda name: (not name.isupper(), name))
+    assert constants_first == list(clinometer.__all__)
     for name in clinometer.__all__:
         assert getattr(clinometer, name) is not None
         assert name in dir(clinometer)

@@ -1,4 +1,4 @@
-"""What every method must bear: one token, 512 beside 5, half precision, one output, a constant, nothing but padding."""
+"""What every method must bear: one token, 512 beside 5, float16, one output, a constant, padding alone."""
 
 from pathlib import Path
 

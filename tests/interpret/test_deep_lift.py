@@ -1,4 +1,4 @@
-"""DeepLIFT: complete on networks of modules with rules, captum's numbers elsewhere, and it says where rules are missing."""
+"""DeepLIFT: complete on networks of modules with rules, captum's numbers elsewhere, told where rules lack."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""GradientSHAP and SmoothGrad: captum's numbers for one row, drawn the same in any batch, with errors that are honest."""
+"""GradientSHAP and SmoothGrad: captum's numbers, the same in any batch, with errors that are honest."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Shapley values: exact by the definition, sampled with honest errors, regressed as captum does; all with the same laws."""
+"""Shapley values: exact by definition, sampled with honest errors, regressed as captum does; the same laws."""
 
 import itertools
 
