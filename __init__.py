@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .evidence import read as read_evidence
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
+    from .interpret.faithfulness import faithfulness as faithfulness
     from .interpret.gates import Edge as Edge
     from .interpret.gates import Intervention as Intervention
     from .interpret.gates import Mean as Mean
@@ -45,7 +46,10 @@ if TYPE_CHECKING:
     from .interpret.models import Subject as Subject
     from .interpret.models import load as load
     from .interpret.models import wrap as wrap
+    from .interpret.plausibility import plausibility as plausibility
     from .interpret.probe import probe as probe
+    from .interpret.sanity import randomisation as randomisation
+    from .interpret.shortcuts import planted_shortcut as planted_shortcut
     from .interpret.spans import in_groups as in_groups
     from .interpret.spans import in_sentences as in_sentences
     from .interpret.spans import in_spans as in_spans
@@ -91,6 +95,7 @@ _WHERE = {
     "audit": ".bias.audit",
     "contrast": ".bias.ledger",
     "every_head": ".interpret.interventions",
+    "faithfulness": ".interpret.faithfulness",
     "from_columns": ".evidence",
     "from_frame": ".evidence",
     "gates": ".interpret.gates",
@@ -108,7 +113,10 @@ _WHERE = {
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
     "plan_trace": ".interpret.tracing",
+    "planted_shortcut": ".interpret.shortcuts",
+    "plausibility": ".interpret.plausibility",
     "probe": ".interpret.probe",
+    "randomisation": ".interpret.sanity",
     "read_evidence": ".evidence:read",
     "read_policy": ".bias.policy",
     "read_rows": ".review",
@@ -145,6 +153,7 @@ __all__ = [
     "audit",
     "contrast",
     "every_head",
+    "faithfulness",
     "from_columns",
     "from_frame",
     "gates",
@@ -162,7 +171,10 @@ __all__ = [
     "ledger",
     "load",
     "plan_trace",
+    "planted_shortcut",
+    "plausibility",
     "probe",
+    "randomisation",
     "read_evidence",
     "read_policy",
     "read_rows",

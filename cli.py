@@ -21,6 +21,7 @@ try:
 
     from .terminal import (
         audit_tables,
+        faithfulness_table,
         head_table,
         marked_texts,
         method_table,
@@ -188,6 +189,9 @@ def review(
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars, and fewer words.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that holds something.")] = False,
+    faithful_rows: Annotated[
+        int, typer.Option(min=0, help="On so many rows, measure how faithful attributions are; 0: not.")
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the review as JSON instead of words.")] = False,
 ) -> int:
     """Whom does a model fail, what did it use, and why: a folder to be signed."""
@@ -204,6 +208,7 @@ def review(
         device=device,
         quiet=quiet,
         force=force,
+        faithful_rows=faithful_rows,
     )
     if json:
         _emit_json(to_json(made))
@@ -377,6 +382,74 @@ def methods() -> int:
     from .interpret.methods import METHODS
 
     _emit(method_table(METHODS))
+    return 0
+
+
+@app.command(epilog=EXIT_CODES)
+def faithfulness(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method to measure; may be repeated. By default all but those on request."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All methods: the slow ones, and AttnLRP, too.")
+    ] = False,
+    group: Annotated[str | None, typer.Option(help="Column of a group: every measure by group too.")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="So many of the first rows.")] = 64,
+    shapley_rows: Annotated[
+        int, typer.Option(min=0, help="Rank agreement with Shapley values on so many rows.")
+    ] = 0,
+    randomised_rows: Annotated[
+        int, typer.Option(min=0, help="Draw weights anew, part by part, on so many rows.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="One seed, one result.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars, and fewer words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> int:
+    """Which attribution method is faithful to this model? Curves, ERASER's measures, beside random scores."""
+    if method and every:
+        raise UsageError("--method and --all both say what is measured; give one of them.")
+    if not quiet and not json:
+        _emit(f"reading {data.name}, loading {model.name} ...\n")
+    from .interpret.faithfulness import faithfulness as measure
+    from .interpret.methods import METHODS, method_named
+    from .interpret.models import load
+    from .review import read_rows
+
+    chosen = list(method or [one.name for one in METHODS if every or not one.on_request])
+    for name in chosen:
+        method_named(name)
+    subject = load(model, device=device)
+    groups = () if group is None else (group,)
+    everyone = read_rows(data, columns=subject.columns, groups=groups, optional=subject.optional)
+    found = measure(
+        subject,
+        everyone.take(range(min(rows, len(everyone)))),
+        methods=chosen,
+        group=group,
+        shapley_rows=shapley_rows,
+        randomised_rows=randomised_rows,
+        seed=seed,
+        progress=not quiet and not json,
+    )
+    if json:
+        from json import dumps
+
+        from .records import plain
+
+        _emit_json(dumps(plain(found), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        return 0
+    for value in dict.fromkeys(one.group for one in found.measured):
+        _emit(faithfulness_table(found, value))
+    for name, reason in found.failed:
+        _emit(f"not measured: {printable(name)}: {printable(reason)}\n")
+    _emit(f"recommended: {found.recommended or 'none'}: {found.reason}\n")
+    if not quiet:
+        for note in found.notes:
+            _emit(f"note:   {printable(note)}\n")
     return 0
 
 

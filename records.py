@@ -381,6 +381,7 @@ class Review:
     model: Mapping[str, Any]
     data: Mapping[str, Any]
     heads: tuple[HeadSummary, ...] = ()
+    faithfulness: "Faithfulness | None" = None  # how far the attribution method can be trusted on this model
     feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}
     limits: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -420,3 +421,229 @@ class Review:
         return (
             f"Review({self.title}: {self.audit.n} rows, verdict: {self.verdict or 'no tolerance declared'})"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A measure of faithfulness of one method: its mean over rows, beside the best method's and beside chance.
+
+    Differences are paired, on the same rows, and positive where this method is worse than the best, or better than
+    random scores. Intervals are of each number alone. None where too few rows have the measure.
+    """
+
+    method: str
+    measure: str
+    group: str  # a value of the group column; "" for all rows
+    n: int  # rows that have the measure
+    estimate: float | None
+    low: float | None
+    high: float | None
+    behind: float | None = None  # the best method's mean minus this one's
+    behind_low: float | None = None
+    behind_high: float | None = None
+    above_chance: float | None = None  # this method's mean minus random scores'
+    above_chance_low: float | None = None
+    above_chance_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """How the outcome falls, or rises, along an order of tokens: means over rows at each share of tokens."""
+
+    method: str
+    kind: str  # "most relevant first", "least relevant first" (taken away: the fall), "insertion" (put back: the rise)
+    shares: tuple[float, ...]
+    estimate: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Randomised:
+    """What is left of an attribution once a model's weights are drawn anew: rank correlations over rows."""
+
+    method: str
+    kind: str  # "cascading": this part and all above it, "independent": this part alone
+    part: str  # of the model
+    place: int  # 1 for the part nearest to the output
+    n: int  # rows with a correlation
+    correlation: float | None  # of signed scores, before and after
+    low: float | None
+    high: float | None
+    of_sizes: float | None  # of their absolute values
+    of_sizes_low: float | None
+    of_sizes_high: float | None
+    moved: float  # mean |target after - target before|: 0 where the weights do not matter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Faithfulness:
+    """Which attribution methods are faithful to this model on these rows, by several measures, and one ranking."""
+
+    subject: str
+    target: str  # what the attributions explain
+    outcome: str  # what is measured when tokens are taken away, in words with its unit
+    baseline: str  # what a token taken away has in its place
+    ids: tuple[str, ...]
+    methods: tuple[str, ...]  # those measured; random scores are last
+    failed: tuple[tuple[str, str], ...]  # methods that did not run, and why
+    measures: tuple[str, ...]
+    values: Floats  # (method, measure, example), NaN where a row does not have it
+    measured: tuple[Measured, ...]
+    curves: tuple[Curve, ...]
+    randomised: tuple[Randomised, ...]
+    ranking: tuple[str, ...]  # by the area between the curves, best first
+    recommended: str | None
+    reason: str
+    grouped_by: str  # a group column; "" for none
+    confidence: float
+    replicates: int
+    seed: int
+    n_runs: int  # rows the model was run on to take tokens away; attributions not counted
+    notes: tuple[str, ...]
+
+    @property
+    def frame(self) -> Any:
+        """Every method x measure x group as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(one) for one in self.measured])
+
+    def of(self, method: str, measure: str, group: str = "") -> Measured:
+        """One measure of one method.
+
+        Raises:
+            UsageError: there is no such method, measure or group.
+        """
+        for one in self.measured:
+            if (one.method, one.measure, one.group) == (method, measure, group):
+                return one
+        from .errors import UsageError, first
+
+        groups = tuple(dict.fromkeys(one.group for one in self.measured))
+        raise UsageError(
+            f"{measure!r} of {method!r} in group {group!r} was not measured. Methods: {first(self.methods, 20)}; measures: "
+            f"{first(self.measures, 20)}; groups: {first(groups, 20)}."
+        )
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} methods failed" if self.failed else ""
+        return (
+            f"Faithfulness({self.subject}, {len(self.ids)} rows: {len(self.methods) - 1} methods{failed}; "
+            f"{f'recommended: {self.recommended}' if self.recommended else 'none recommended'}: {self.reason})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """How often one method puts a planted token first: where it decides, and where it means nothing.
+
+    Intervals are exact (Clopper & Pearson 1934). None where there are no rows.
+    """
+
+    method: str
+    found: int  # affected rows whose highest score is the planted token's
+    n: int  # affected rows
+    share: float | None
+    low: float | None
+    high: float | None
+    false: int  # rows of the clean copy whose highest score is the planted token's
+    n_clean: int
+    false_share: float | None
+    false_low: float | None
+    false_high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantedShortcut:
+    """A test of power: does a method find a token that is known to decide a copy's predictions?"""
+
+    subject: str
+    token: str
+    label: str
+    methods: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    found: tuple[Found, ...]
+    followed: (
+        float  # share of rows predicted otherwise before that the copy moves to the label with the token
+    )
+    clean_followed: float  # the same of the clean copy, where the token means nothing
+    accuracy: float  # on rows without the token: of the copy
+    clean_accuracy: float
+    learning_rate: float  # of the fine-tuning: the first at which the copy followed
+    by_chance: float  # the share that random scores would find: mean of 1 / tokens that can be taken away
+    n_trained: int
+    n_held_out: int
+    n_left_out: int  # rows in which the token could not be located, or that hold it already
+    confidence: float
+    seed: int
+    notes: tuple[str, ...]
+
+    @property
+    def frame(self) -> Any:
+        """Every method as a row of a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(one) for one in self.found])
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{one.method} {one.found} of {one.n}, false {one.false} of {one.n_clean}" for one in self.found
+        )
+        return f"PlantedShortcut({self.token!r} -> {self.label} in a copy of {self.subject}: {shown})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far an attribution agrees with people: one measure with its interval over examples."""
+
+    measure: str
+    n: int
+    estimate: float | None
+    low: float | None
+    high: float | None
+    by_chance: float | None  # the same of random scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plausibility:
+    """Agreement of an attribution with human rationales. It says nothing of what the model did."""
+
+    method: str
+    target: str
+    n: int  # examples with a rationale
+    n_left_out: int  # examples without any
+    taken: str  # which tokens count as the attribution's rationale, in words
+    spans: str  # what a predicted span is, in words
+    agreements: tuple[Agreement, ...]
+    confidence: float
+    replicates: int
+    seed: int
+
+    @property
+    def frame(self) -> Any:
+        """Every measure as a row of a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(one) for one in self.agreements])
+
+    def of(self, measure: str) -> Agreement:
+        """One measure.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        for one in self.agreements:
+            if one.measure == measure:
+                return one
+        from .errors import UsageError, did_you_mean
+
+        raise UsageError(
+            f"there is no measure {measure!r}; {did_you_mean(measure, [one.measure for one in self.agreements])}"
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{one.measure} {one.estimate:.3f}" for one in self.agreements if one.estimate is not None
+        )
+        return f"Plausibility({self.method} of {self.target}, {self.n} examples: {shown})"

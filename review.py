@@ -25,7 +25,7 @@ from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence import read as read_table
 from .evidence import write as write_evidence
-from .records import Attribution, Audit, HeadEffect, Ledger, Review, Rows, View, plain
+from .records import Attribution, Audit, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -126,6 +126,7 @@ def review(
     data: Mapping[str, Any] | None = None,
     feature_notes: Sequence[Mapping[str, str]] = (),
     limits: Sequence[str] = (),
+    faithful_rows: int = 0,
     progress: bool = False,
 ) -> Review:
     """Score, explain, audit and account: everything a reviewer signs, as one record.
@@ -142,6 +143,8 @@ def review(
         data: what the data are: name, source, licence, split.
         feature_notes: "feature", "meaning", "note" of each feature, shown in the report.
         limits: added to the limits that every report states.
+        faithful_rows: on so many rows, drawn by the seed, attribution methods are measured beside random scores, the
+            ones that are on request left out; 0 measures nothing.
         progress: show bars.
 
     Raises:
@@ -170,6 +173,7 @@ def review(
         resolved.model_copy(update={"tolerance": {}, "intersections": ()}),
         title="measures that explanation adds",
     )
+    measured = _faithful(subject, rows, faithful_rows, seed, batch_size, progress) if faithful_rows else None
     attributes = tuple(resolved.groups) or tuple(evidence.groups)
     ledgers = tuple(
         ledger(attribution, pair, replicates=replicates, seed=seed)
@@ -187,6 +191,7 @@ def review(
         attribution=_proof(attribution),
         certificate=certify(subject, rows, batch_size=batch_size),
         heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
+        faithfulness=measured,
         model={
             "name": subject.name,
             "class": type(subject.module).__qualname__,
@@ -219,6 +224,25 @@ def review(
         sign_off={"prepared by": None, "reviewed by": None, "approved by": None, "date": None},
         evidence=evidence,
         writer=save_review,
+    )
+
+
+def _faithful(
+    subject: "Subject", rows: Rows, n: int, seed: int, batch_size: int, progress: bool
+) -> Faithfulness:
+    from .interpret.faithfulness import faithfulness
+    from .interpret.methods import METHODS
+
+    if n < 2:
+        raise UsageError(f"faithful_rows is {n}; an interval over rows needs 2 or more (0 measures nothing).")
+    drawn = np.random.default_rng(seed).permutation(len(rows))[:n]
+    return faithfulness(
+        subject,
+        rows.take(np.sort(drawn)),
+        methods=[method.name for method in METHODS if not method.on_request],
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
     )
 
 
@@ -412,6 +436,7 @@ def review_files(
     device: str = "cpu",
     quiet: bool = False,
     force: bool = False,
+    faithful_rows: int = 0,
 ) -> Review:
     """Review a model's folder on a data file and save the result: what `clinometer review` does."""
     from .interpret.models import load
@@ -436,6 +461,7 @@ def review_files(
         policy=resolved,
         seed=seed,
         data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
+        faithful_rows=faithful_rows,
         progress=not quiet,
     )
     save_review(made, out, progress=not quiet)

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from .records import Attribution, Audit, Finding, Review, WordEffect
+    from .records import Attribution, Audit, Faithfulness, Finding, Measured, Review, WordEffect
 
 SHORT = {"special tokens": "special", "separator": "separators"}
+PARTS_OF_CURVES = ("most_relevant_first", "least_relevant_first", "insertion", "infidelity")
 SYMBOLS = {
     "within tolerance": "✓",
     "exceeds tolerance": "▲",
@@ -286,3 +287,33 @@ def method_table(methods: Iterable[Any]) -> str:
             if method.note:
                 screen.print(Text(printable(f"{method.name}: {method.note}")))
     return captured.get()
+
+
+def faithfulness_table(found: "Faithfulness", group: str = "") -> str:
+    """Every method with its measures, best first, of all rows or of one group; the parts of curves are left to --json."""
+    shown = [measure for measure in found.measures if measure not in PARTS_OF_CURVES]
+    names = [*found.ranking, *(name for name in found.methods if name not in found.ranking)]
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(
+            table(
+                (f"{found.grouped_by} {group}: " if group else "")
+                + f"faithfulness: {found.outcome}; means over rows, bootstrap intervals",
+                ["method", *(name.replace("_", " ") for name in shown)],
+                (
+                    (
+                        f"{name} *" if name == found.recommended else name,
+                        *(_measured(found.of(name, measure, group)) for measure in shown),
+                    )
+                    for name in names
+                ),
+            )
+        )
+    return captured.get()
+
+
+def _measured(one: "Measured") -> str:
+    if one.estimate is None:
+        return "–"
+    span = "" if one.low is None or one.high is None else f" [{one.low:.2f}, {one.high:.2f}]"
+    return f"{one.estimate:.3f}{span}"

@@ -1,4 +1,4 @@
-"""What attributions cost: examples per second beside captum called by hand and beside other tools, on one classifier.
+"""What attributions cost: examples per second beside captum by hand and other tools, on one classifier.
 
 OMP_NUM_THREADS=2 python benchmarks/attribution.py --rounds 10
 python benchmarks/attribution.py --model FOLDER --texts FILE --examples 64

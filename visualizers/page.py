@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..records import Audit, Cell, Finding, Review, plain
-from . import gaps, ledger
+from . import faithful, gaps, ledger
 from .fonts import MISSING, shorten, undrawable
 from .palette import MARKS
 from .plates import Drawn, data_uri, draw, drawn_metrics
@@ -78,6 +78,7 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
             }
             for view, shown_heads in zip(review.views, drawn.heads, strict=True)
         ],
+        methods=[] if review.faithfulness is None else faithful.ordered(review.faithfulness),
         command=_command(review),
         not_assessed=_not_assessed(review),
         boxes=undrawable(_names(review)),

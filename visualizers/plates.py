@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from ..records import Audit, Cell, Review, View
-from . import gaps, heads, ledger, maps, tokens
+from . import faithful, gaps, heads, ledger, maps, tokens
 from .palette import compact, encoded
 from .wording import number
 
@@ -31,7 +31,7 @@ class Plate:
     """One figure with the sentence that says what it shows."""
 
     name: str
-    kind: str  # "rates", "gaps", "attribution", "ledger", "heads" or "map"
+    kind: str  # "rates", "gaps", "attribution", "ledger", "faithfulness", "heads" or "map"
     about: str  # metric, or position of the ledger or view
     figure: Figure
     alt: str
@@ -129,6 +129,9 @@ def plates(review: Review) -> list[Plate]:
     for i, account in enumerate(review.ledgers[:MOST_LEDGERS]):
         parts = (account.attribute, account.group, account.reference)
         add("ledger", str(i), ledger.waterfall(account), ledger.describe(account), *parts)
+    if review.faithfulness is not None:
+        found = review.faithfulness
+        add("faithfulness", "", faithful.methods_forest(found), faithful.describe(found), "methods")
     for i, view in enumerate(review.views):
         add("heads", str(i), heads.head_grid(view), heads.describe(view), i)
         for layer, head in heads.most_important(view):
