@@ -112,8 +112,12 @@ class Attribution:
     scores: Floats  # (example, token), 0 where an example is shorter
     value: Floats  # (example,) target at the input
     base_value: Floats  # (example,) what is left of the target without any token; NaN where nothing adds up
-    nodes: npt.NDArray[np.integer[Any]]  # (example,) integration nodes, or samples, used; 0 where there are none
-    converged: npt.NDArray[np.bool_]  # (example,) |residual| within the tolerance; True where nothing is promised
+    nodes: npt.NDArray[
+        np.integer[Any]
+    ]  # (example,) integration nodes, or samples, used; 0 where there are none
+    converged: npt.NDArray[
+        np.bool_
+    ]  # (example,) |residual| within the tolerance; True where nothing is promised
     tolerance: Floats  # (example,) the largest |residual| called converged; NaN where nothing is promised
     errors: Floats | None = None  # (example, token) standard errors of scores that were sampled
     seed: int | None = None  # of what was sampled
@@ -136,6 +140,20 @@ class Attribution:
         if len(set(self.tokens)) != 1:
             raise ValueError("examples have different tokens; aggregate by word first")
         return self.tokens[0]
+
+    def take(self, which: npt.ArrayLike) -> Self:
+        """The examples at these positions, in this order; or those where a mask is True."""
+        index = np.arange(len(self))[np.asarray(which)]
+        return dataclasses.replace(
+            self,
+            ids=tuple(self.ids[i] for i in index),
+            tokens=tuple(self.tokens[i] for i in index),
+            errors=None if self.errors is None else self.errors[index],
+            **{
+                name: getattr(self, name)[index]
+                for name in ("scores", "value", "base_value", "nodes", "converged", "tolerance")
+            },
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -266,6 +284,7 @@ class WordEffect:
     high: float  # bootstrap interval of the mean over examples, pointwise
     total: float  # over all occurrences
     positive: float  # share of occurrences with an attribution above zero
+    n_left_out: int  # examples that hold it and did not converge: they are in no number here
     contexts: tuple[tuple[str, float, str], ...]  # (id, attribution, words around it), largest first
 
 
@@ -282,6 +301,7 @@ class WordDifference:
     t: float  # Welch's statistic
     p: float  # by permuting groups, of this word alone
     p_adjusted: float  # ... of the largest |t| over all words: Westfall-Young
+    n_left_out: int  # examples that hold it and did not converge: they are in no number here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

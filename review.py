@@ -390,7 +390,7 @@ def read_rows(
     path: str | Path,
     *,
     columns: Sequence[str],
-    groups: Sequence[str],
+    groups: Sequence[str] = (),
     label: str | None = None,
     id: str | None = None,
     optional: Sequence[str] = (),

@@ -268,15 +268,25 @@ def method_table(methods: Iterable[Any]) -> str:
         screen.print(
             table(
                 "attribution methods",
-                ["method", "unit", "adds up to", "passes per row", "signed", "of a class", "source"],
+                [
+                    "method",
+                    "unit",
+                    "adds up to",
+                    "passes per row",
+                    "signed",
+                    "of a class",
+                    "baseline",
+                    "source",
+                ],
                 (
                     (
-                        method.name,
+                        f"{method.name} (on request)" if method.on_request else method.name,
                         method.unit or "–",
                         method.adds_up or "nothing",
                         method.cost,
                         "yes" if method.signed else "no",
                         "yes" if method.class_specific else "no",
+                        "yes" if method.compares else "no",
                         method.source,
                     )
                     for method in methods

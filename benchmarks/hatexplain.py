@@ -230,7 +230,9 @@ def main() -> None:
         subject, rows_of(shuffled[: given.faithful_posts]), methods=names, seed=given.seed, progress=True
     )
     wanted = [
-        m for m in ("area_between_curves", "comprehensiveness", "sufficiency", "relative_infidelity") if m in found.measures
+        m
+        for m in ("area_between_curves", "comprehensiveness", "sufficiency", "relative_infidelity")
+        if m in found.measures
     ]
     print(f"\nFaithfulness: {found.outcome}; {len(found.ids)} posts; {found.baseline} [95 %]\n")
     print(

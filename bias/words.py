@@ -39,7 +39,7 @@ def word_effects(
 
     The mean is over occurrences; its percentile-bootstrap interval draws examples, so that a word repeated in one
     text is not taken for evidence from many. Intervals are pointwise: among many words some miss by chance.
-    Examples that did not converge are left in; `Attribution.converged` says which.
+    Examples that did not converge are left out, and counted for each unit.
 
     Args:
         attribution: of words, features or sentences: see `interpret.spans`.
@@ -54,6 +54,7 @@ def word_effects(
         DataError: no unit occurs often enough, or a number is out of range.
     """
     _check(minimum, replicates, confidence)
+    attribution, left_out = _converged(attribution, fold_case)
     counted = _count(attribution, fold_case)
     support = np.asarray((counted.n > 0).sum(axis=0)).ravel()
     chosen = np.flatnonzero(support >= minimum)
@@ -81,6 +82,7 @@ def word_effects(
                 total=float(totals[column]),
                 positive=float(np.mean(values > 0)),
                 contexts=_contexts(attribution, found, values, contexts),
+                n_left_out=left_out.get(unit, 0),
             )
         )
     return tuple(sorted(made, key=lambda effect: (-abs(effect.mean), effect.unit)))
@@ -104,6 +106,7 @@ def word_differences(
     permutations whose largest |t| over all units is as large (Westfall & Young 1993, single-step max-T): the
     chance of any false find stays below alpha where groups are exchangeable. The statistic is studentised, so that
     unequal variances are tolerated in large samples. How often a unit occurs is another question: see `ledger`.
+    Examples that did not converge are left out, and counted for each unit.
 
     Args:
         groups: one per example; None is in neither group.
@@ -118,6 +121,8 @@ def word_differences(
     _check(minimum, permutations, 0.5)
     if len(groups) != len(attribution):
         raise DataError(f"{len(groups)} groups for {len(attribution)} examples; one for each is expected.")
+    groups = [name for name, kept in zip(groups, attribution.converged, strict=True) if kept]
+    attribution, left_out = _converged(attribution, fold_case)
     known = sorted({name for name in groups if name is not None})
     for name in (group, *(() if reference is None else (reference,))):
         if name not in known:
@@ -158,6 +163,7 @@ def word_differences(
             t=float(observed[0, i]),
             p=float((1 + beyond[i]) / (1 + permutations)),
             p_adjusted=float((1 + largest[i]) / (1 + permutations)),
+            n_left_out=left_out.get(counted.units[column], 0),
         )
         for i, column in enumerate(chosen)
     ]
@@ -169,6 +175,20 @@ def _check(minimum: int, draws: int, confidence: float) -> None:
         raise DataError(
             f"minimum is {minimum}, draws {draws}, confidence {confidence}: expected 1 or more, 50 or more, between 0 and 1."
         )
+
+
+def _converged(attribution: Attribution, fold_case: bool) -> tuple[Attribution, dict[str, int]]:
+    """The examples that converged, and how many of the others hold each unit."""
+    left: dict[str, int] = {}
+    for row in np.flatnonzero(~attribution.converged):
+        for unit in {token.casefold() if fold_case else token for token in attribution.tokens[row]}:
+            left[unit] = left.get(unit, 0) + 1
+    if not attribution.converged.any():
+        raise DataError(
+            f"none of the {len(attribution)} examples converged, so that no word can be counted on. Give more nodes "
+            "(most_nodes=), or another method."
+        )
+    return (attribution.take(attribution.converged) if left else attribution), left
 
 
 def _count(attribution: Attribution, fold_case: bool) -> _Counted:

@@ -64,14 +64,15 @@ def compare(
 
 
 def named(methods: Sequence[str] | None, options: Options | None) -> tuple[str, ...]:
-    """The methods asked for, each once.
+    """The methods asked for, each once; all but those on request where none are named.
 
     Raises:
         UsageError: a method does not exist, or options are given for one that is not asked for.
     """
     if isinstance(methods, str):
         raise UsageError(f"methods={methods!r} is one text; several names are expected: ({methods!r},).")
-    names = tuple(method.name for method in METHODS) if methods is None else tuple(dict.fromkeys(methods))
+    usual = tuple(method.name for method in METHODS if not method.on_request)
+    names = usual if methods is None else tuple(dict.fromkeys(methods))
     for name in names:
         method_named(name)
     for name in options or {}:

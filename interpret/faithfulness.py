@@ -53,21 +53,22 @@ def faithfulness(
     """Attribution methods measured on this model and these rows, beside random scores, with one recommended.
 
     The outcome that is watched while tokens are taken away is the softmax probability of the row's own predicted
-    label; of a subject with one output it is the target itself, in its unit. A token taken away has the
-    embedding of the subject's baseline in place of its own. Tokens are ordered by their support for the outcome:
+    label; of a subject with one output, and of a language model, it is the target itself, in its unit. A token taken
+    away has the embedding of the subject's baseline in place of its own. Tokens are ordered by their support for the outcome:
     signed scores times the side on which the row is (`outcomes.watched`), so that the strongest evidence for what was
     predicted is taken first and evidence against it last; scores that are never negative as they are. A share of
     tokens is rounded up. What each measure is stands in `measures.MEASURES`.
 
-    Methods are explained for the row's own predicted label, so that methods that keep positive evidence only are not
-    judged on evidence they drop. Measures are means over rows with bias-corrected and accelerated bootstrap
+    Methods explain the row's own predicted label, so that those that keep positive evidence only are not judged on
+    evidence they drop. Measures are means over rows with bias-corrected and accelerated bootstrap
     intervals; differences to the best method and to random scores are paired. `recommendation.recommended` says how a
     method is chosen.
 
     Args:
         subject: the model, with a baseline.
         rows: each with an id of its own.
-        methods: names of the table; None for all of them, or, where `attributions` are given, for these alone.
+        methods: names of the table; None for all of them but those on request (`Method.on_request`), or, where
+            `attributions` are given, for these alone.
             Methods that cannot be used with this model are listed in `failed`, with the reason.
         attributions: made before, by name, of the same rows, with label="predicted" or, of two labels, for the
             subject's own target; not computed again.
@@ -99,6 +100,8 @@ def faithfulness(
     _checked(rows, of, group, random_draws, perturbations)
     before = dict(attributions or {})
     asked = () if methods is None and before else named(methods, options)
+    if not asked and not before:
+        raise UsageError("methods is empty and no attributions are given: there is nothing to measure.")
     if clash := [name for name in before if name in asked or name == CHANCE]:
         raise UsageError(
             f"{clash[0]!r} is given, and asked for or the name of the floor; give each name once."

@@ -70,7 +70,7 @@ def randomisation(
 
     Args:
         rows: each with an id of its own; rows with fewer than three tokens that can be taken away have no correlation.
-        methods: names of the table; None for all.
+        methods: names of the table; None for all but those on request.
         options: method -> its own options.
         kinds: "cascading", "independent".
         seed: of the new weights and of methods that sample.

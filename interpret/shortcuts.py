@@ -90,7 +90,7 @@ def planted_shortcut(
             predictions are used, and the notes say so. Each row has an id of its own.
         token: a single word that the model knows and no text holds.
         label: what it decides for.
-        methods: names of the table; None for all.
+        methods: names of the table; None for all but those on request.
         options: method -> its own options.
         held_out: the share of rows not trained on.
         masked: the part of the training texts in which tokens are taken away, from 0 to 1; never the planted one.

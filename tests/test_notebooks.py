@@ -90,3 +90,55 @@ def test_a_head_is_read_three_ways(tmp_path):
         o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
     ]
     assert len(pictures) == 2
+
+
+def test_which_words_finds_what_was_planted(tmp_path):
+    """The notebook's own claims: sums hold, both planted habits are found, and methods fall where the prose says."""
+    notebook = nbformat.read(next(path for path in NOTEBOOKS if path.stem.startswith("03")), as_version=4)
+    steps = (
+        "print('learned', right.mean() > 0.9)",
+        "left = attribution.value - attribution.base_value - attribution.scores.sum(axis=1)\n"
+        "frozen, lift = kept['frozen decomposition'], kept['DeepLIFT']\n"
+        "print('sums', bool((abs(left) <= attribution.tolerance + 1e-4).all()), abs(frozen.residual).max() < 1e-3,\n"
+        "      lift.converged.mean() < 0.1, (attribution.nodes > 20).any())",
+        "print('baselines', agree[['mean', 'zero']].mean().max() < 0.95, agree[['mean', 'zero']].min().min() < 0.5)",
+        "strong = {one.unit: one for one in effects[:6]}\n"
+        "print('leaning', strong['danish'].high < 0, np.mean(after_not[True]) > np.mean(after_not[False]) + 0.5)",
+        "most, *others = between['Polish minus French']\n"
+        "print('differs', most.unit, most.p_adjusted < 0.01, most.difference < -0.5,\n"
+        "      all(abs(one.difference) < abs(most.difference) for one in others if one.p_adjusted < 0.05),\n"
+        "      min(one.p_adjusted for one in between['front minus back']) > 0.05)",
+        "best, look, chance = (faithful.of(name, 'area_between_curves')\n"
+        "                      for name in ('integrated gradients', 'raw attention', 'random scores'))\n"
+        "print('faithful', sorted(faithful.ranking[:2]), look.high < best.low, look.above_chance_low > 0,\n"
+        "      abs(chance.estimate) < 0.1)",
+        "share = shortcut.frame.set_index('method').share\n"
+        "print('shortcut', share[['integrated gradients', 'frozen decomposition']].min() > 0.75,\n"
+        "      share['saliency'] < share['integrated gradients'], shortcut.frame.false_share.max() < 0.25)",
+        "met = pd.DataFrame(agreement).query(\"method == 'integrated gradients'\").set_index('films')\n"
+        "print('people', met.high['Danish'] < met.low['others'])",
+        "print('attention', bool((attention.scores >= 0).all()), attention.adds_up)",
+    )
+    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
+    notebook = execute(notebook, tmp_path)
+    printed = "".join(
+        output.get("text", "") for cell in notebook.cells[-len(steps) :] for output in cell.outputs
+    )
+    assert printed.split("\n")[: len(steps)] == [
+        "learned True",
+        "sums True True True True",
+        "baselines True True",
+        "leaning True True",
+        "differs moving True True True True",
+        "faithful ['frozen decomposition', 'integrated gradients'] True True True",
+        "shortcut True True True",
+        "people True",
+        "attention True False",
+    ]
+    marked = [
+        o
+        for cell in notebook.cells
+        for o in cell.get("outputs", [])
+        if "clino-marks" in o.get("data", {}).get("text/html", "")
+    ]
+    assert len(marked) == 3

@@ -107,7 +107,7 @@ def highlights(
         "attribution": attribution,
         "title": headline,
         "examples": [_example(attribution, i, full) for i in rows],
-        "left": len(attribution) - len(rows),
+        "left": len(attribution) - len(rows) if ids is None else 0,
         "full": full,
         "unsigned": unsigned,
         "blue": BLUE,

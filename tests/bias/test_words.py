@@ -1,5 +1,7 @@
 """What words add over a corpus, and where groups differ: known answers, a slow twin, false finds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -140,3 +142,20 @@ def test_what_cannot_be_compared_is_refused():
         word_effects(record, minimum=41)
     with pytest.raises(DataError, match="minimum is 0"):
         word_effects(record, minimum=0)
+
+
+def test_examples_that_did_not_converge_are_left_out_and_counted():
+    record, groups = planted(120, effect=1.5)
+    kept = np.ones(120, dtype=bool)
+    kept[::4] = False
+    some = dataclasses.replace(record, converged=kept, scores=np.where(kept[:, None], record.scores, 1e6))
+    effects = {effect.unit: effect for effect in word_effects(some, replicates=50)}
+    assert all(abs(effect.mean) < 5 for effect in effects.values()), "what was left out moves nothing"
+    held = sum("a" in words for words, inside in zip(record.tokens, kept, strict=True) if not inside)
+    assert effects["a"].n_left_out == held > 0
+    clean = word_effects(record.take(kept), replicates=50)
+    assert [e.mean for e in clean] == [effects[e.unit].mean for e in clean]
+    found = word_differences(some, groups, "one", permutations=99)
+    assert found[0].unit == "burden" and found[0].n_left_out > 0
+    with pytest.raises(DataError, match="none of the 120 examples converged"):
+        word_effects(dataclasses.replace(record, converged=np.zeros(120, dtype=bool)))

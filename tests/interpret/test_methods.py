@@ -155,7 +155,9 @@ def test_a_dummy_gets_nothing_and_symmetric_tokens_the_same(name):
             attribute(made, rows, name, **options(name))
         return
     found = attribute(made, rows, name, **options(name))
-    close = 0.05 if name == "KernelSHAP" else 1e-9  # a regression on coalitions that were drawn is only near it
+    close = (
+        0.05 if name == "KernelSHAP" else 1e-9
+    )  # a regression on coalitions that were drawn is only near it
     np.testing.assert_allclose(found.scores[:, 3], 0.0, atol=close)
     if name not in SAMPLED:
         np.testing.assert_allclose(found.scores[:, 0], found.scores[:, 1], atol=1e-7)

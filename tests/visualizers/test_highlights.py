@@ -69,7 +69,13 @@ def test_a_method_without_a_promise_says_so():
 
 def test_only_the_rows_asked_for():
     page = highlights(made(), ids=["three"]).page
-    assert ">three<" in page and ">one<" not in page and "2 more examples" in page
+    assert ">three<" in page and ">one<" not in page and "more examples" not in page
+    many = made(ids=tuple(f"e{i}" for i in range(30)), tokens=(("a",),) * 30, scores=np.ones((30, 1)))
+    many = dataclasses.replace(
+        many, value=np.ones(30), base_value=np.zeros(30), nodes=np.zeros(30, dtype=int)
+    )
+    many = dataclasses.replace(many, converged=np.ones(30, dtype=bool), tolerance=np.ones(30))
+    assert "10 more examples are not shown" in highlights(many).page
     with pytest.raises(DataError, match="did you mean 'three'"):
         highlights(made(), ids=["tree"])
 
