@@ -27,7 +27,8 @@ def recommended(
     """The method to use, and why.
 
     A candidate is better than random scores, and with the first (or first itself) on the area between the curves
-    and on comprehensiveness: the interval of its paired difference to the best method holds 0. Of the candidates,
+    and on comprehensiveness: its mean lies within the interval of the best method's, or the interval of its paired
+    difference to the best holds 0 (a difference can be sure and too small to matter). Of the candidates,
     those whose scores add up (as promised, in 95 % of the rows) go first, then the one with the larger area. Where no
     method is with the first on both, the first by area is taken. Where none is better than random scores, none is
     recommended.
@@ -43,7 +44,8 @@ def recommended(
     ]
     if not able:
         return None, "no method is shown to be better than random scores on these rows"
-    both = [name for name in able if _with_first(area[name]) and _with_first(whole[name])]
+    best = [max(of.values(), key=lambda one: one.estimate or 0.0) for of in (area, whole)]
+    both = [name for name in able if _with_first(area[name], best[0]) and _with_first(whole[name], best[1])]
     pool = both or able
     adding = [name for name in both if _adds_up(attributions[name])]
     chosen = max(adding or pool, key=lambda name: area[name].estimate or 0.0)
@@ -65,11 +67,12 @@ def _adds_up(one: Attribution) -> bool:
     return one.adds_up and float(one.converged.mean()) >= KEPT
 
 
-def _with_first(one: Measured) -> bool:
-    """Whether a method is the best, or its difference to the best cannot be told from 0."""
-    return one.behind is not None and (
-        one.behind == 0 or (one.behind_low is not None and one.behind_low <= 0)
-    )
+def _with_first(one: Measured, best: Measured) -> bool:
+    """Whether a method is the best, within its interval, or not to be told from it on the same rows."""
+    if one.estimate is None or one.behind is None:
+        return False
+    within = best.low is not None and one.estimate >= best.low
+    return one.behind == 0 or within or (one.behind_low is not None and one.behind_low <= 0)
 
 
 def labels(attributions: Mapping[str, Attribution]) -> tuple[str, ...]:
