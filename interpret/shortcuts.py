@@ -22,7 +22,7 @@ from .tuning import tuned
 
 FOLLOWS = 0.95  # share of rows that have to follow the token, or the copy has not learnt the shortcut
 FEWEST = 20  # rows to train on, and to hold out
-RATES = (1e-4, 3e-4, 1e-3)  # learning rates, tried in this order until the copy follows
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # learning rates, tried in this order until the copy follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
