@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .evidence import read as read_evidence
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
+    from .interpret.every_label import attribute_every_label as attribute_every_label
     from .interpret.faithfulness import faithfulness as faithfulness
     from .interpret.gates import Edge as Edge
     from .interpret.gates import Intervention as Intervention
@@ -91,6 +92,7 @@ _WHERE = {
     "aimed": ".interpret.targets",
     "answering": ".interpret.answers",
     "attribute": ".interpret.methods",
+    "attribute_every_label": ".interpret.every_label",
     "attribute_generation": ".interpret.answers",
     "audit": ".bias.audit",
     "contrast": ".bias.ledger",
@@ -149,6 +151,7 @@ __all__ = [
     "aimed",
     "answering",
     "attribute",
+    "attribute_every_label",
     "attribute_generation",
     "audit",
     "contrast",

@@ -1,6 +1,8 @@
 """A planted token is found where it decides and not where it means nothing, in copies: the user's model stays."""
 
 import dataclasses
+import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from scipy.stats import binomtest
 from clinometer.errors import DataError, ModelError, UsageError
 from clinometer.interpret import shortcuts
 from clinometer.interpret.methods import attribute
-from clinometer.interpret.models import score
+from clinometer.interpret.models import load, score
 from clinometer.interpret.planting import first_in, planted
 from clinometer.interpret.shortcuts import planted_shortcut
 from clinometer.interpret.tuning import Tuned, tuned
 from reference.sentences import SPARE, bert_classifier, own_classifier, sentences, texts
 from reference.subjects import applicants, fitted
 
+SHARED = Path(__file__).parents[3] / "shared"
 METHODS = ("integrated gradients", "saliency")
 QUICK = {"token": SPARE, "label": "positive", "epochs": 40, "learning_rates": (1e-3,)}
 
@@ -61,6 +64,25 @@ def test_a_classifier_of_transformers_too(rows):
     made = planted_shortcut(bert_classifier(), rows, methods=METHODS[:1], **QUICK)
     assert made.found[0].share >= 0.95 and made.followed >= 0.95
     assert made.subject == "tiny-bert"
+
+
+def test_a_real_classifier_too():
+    if not (SHARED / "models" / "tiny-sst2").is_dir():
+        pytest.skip("tiny-sst2 is not beside this checkout")
+    with gzip.open(SHARED / "data" / "sst2" / "train.tsv.gz", "rt", encoding="utf-8") as file:
+        lines = [line.rstrip("\n").split("\t") for line, _ in zip(file, range(900), strict=False)][1:]
+    some = [line for line in lines if len(line[0].split()) > 5][:300]
+    rows = texts(*(text for text, _ in some), labels=np.array([int(label) for _, label in some]))
+    made = planted_shortcut(
+        load(SHARED / "models" / "tiny-sst2"),
+        rows,
+        token="centur",  # one piece of its vocabulary
+        label="positive",
+        methods=METHODS[:1],
+        learning_rates=(3e-3,),
+    )
+    assert made.found[0].share >= 0.95 and made.found[0].n >= 10
+    assert made.found[0].false_high <= 0.06
 
 
 def test_random_scores_find_it_as_often_as_chance(subject, rows, made, monkeypatch):
