@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clinometer.errors import DataError, ModelError
-from clinometer.interpret.gradients import attribute
+from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import load, score
 from clinometer.interpret.tracing import certify, trace
 from clinometer.records import Rows
