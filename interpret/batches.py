@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import DataError, ModelError
+from ..records import Floats, Rows
 from .keeping import size
-from .models import Batch, Subject
+from .models import Batch, Subject, check_finite
 
 Result = TypeVar("Result")
 Places = npt.NDArray[np.intp]
@@ -18,18 +19,42 @@ Places = npt.NDArray[np.intp]
 # What one pass may keep for its backward pass. A fixed number, and not what is free at the moment: batches
 # decide the last digits, and two runs of one command have to give the same ones.
 MAX_MEMORY = 2 * 10**9
+STRETCH = 1.15
 
 
 def bucketed(lengths: Sequence[int], batch_size: int) -> list[Places]:
     """The places of rows in batches of about one length, shortest first; rows of one length stay in their order.
+
+    The longest row of a batch has at most `STRETCH` times the tokens of its shortest, and two more: a batch costs what
+    its longest row costs, and padding is computed like anything else.
 
     Raises:
         ModelError: a batch size below one.
     """
     if batch_size < 1:
         raise ModelError(f"batch_size is {batch_size}, expected 1 or more.")
-    order = np.argsort(np.asarray(lengths), kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    sizes = np.asarray(lengths)
+    made: list[list[int]] = []
+    for place in np.argsort(sizes, kind="stable").tolist():
+        whole = not made or len(made[-1]) == batch_size
+        if whole or sizes[place] > STRETCH * sizes[made[-1][0]] + 2:
+            made.append([])
+        made[-1].append(place)
+    return [np.array(places, dtype=np.intp) for places in made]
+
+
+def rows_of_length(
+    subject: Subject, rows: Rows, lengths: Sequence[int], max_memory: int = MAX_MEMORY
+) -> Callable[[int], int]:
+    """How many rows of a length fit into memory: `rows_at_once` of the longest row, in proportion to the tokens.
+
+    What is kept grows with the tokens at least in proportion, so that shorter rows take no more than this allows, but
+    for what does not depend on them; and the model is run once for it, not once for every batch.
+    """
+    longest = int(np.argmax(np.asarray(lengths)))
+    most = rows_at_once(subject, subject.encode(rows.take([longest])), max_memory)
+    tokens = max(1, int(lengths[longest]))
+    return lambda length: max(1, most * tokens // max(1, length))
 
 
 def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -> int:
@@ -53,6 +78,23 @@ def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -
         embedded = subject.embed(one).detach().requires_grad_()
         subject.select(subject.forward(one, embedded))
     return max(1, max_memory // max(1, sum(kept.values())))
+
+
+@torch.no_grad()
+def scored(subject: Subject, rows: Rows, lengths: Sequence[int], batch_size: int) -> Floats:
+    """`models.score` of rows of known lengths, those of about one length together, so that no padding is computed.
+
+    Raises:
+        DataError: there are no rows, or a score is not finite.
+    """
+    if not len(rows):
+        raise DataError("there are no rows to score.")
+    made = np.zeros(len(rows))
+    for index in bucketed(lengths, batch_size):
+        batch = subject.encode(rows.take(index))
+        made[index] = subject.select(subject.forward(batch, None)).double().cpu().numpy()
+    check_finite(made, rows.ids, subject.name)
+    return made
 
 
 def backing_off(run: Callable[[int], Result], at_once: int, what: str) -> Result:

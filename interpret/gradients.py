@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from ..errors import ModelError, did_you_mean
 from ..records import Attribution, Floats, Rows
 from .attributions import allowed, attributed, rounding
-from .batches import MAX_MEMORY, backing_off, bucketed, repeated, rows_at_once
-from .models import Batch, Subject, score
+from .batches import MAX_MEMORY, backing_off, bucketed, repeated, rows_of_length, scored
+from .models import Batch, Subject
 
 MOST_NODES = 320
 Aggregate = Literal["sum", "norm"]
@@ -84,22 +84,25 @@ def integrated_gradients(
     if nodes < 1 or most_nodes < nodes:
         raise ModelError(f"nodes is {nodes} and most_nodes {most_nodes}; expected 1 <= nodes <= most_nodes.")
     _known(aggregate)
-    value = score(subject, rows, batch_size=batch_size)
-    spread = float(np.std(value))
     names = subject.names(rows)
     lengths = np.array([len(tokens) for tokens in names])
+    value = scored(subject, rows, lengths.tolist(), batch_size)
+    spread = float(np.std(value))
     scores = np.zeros((len(rows), int(lengths.max())))
     shown = np.zeros_like(scores)
     base = np.zeros(len(rows))
     used = np.zeros(len(rows), dtype=np.int64)
     pending = np.arange(len(rows))
     step = nodes
+    at_once = rows_of_length(subject, rows, lengths.tolist(), max_memory)
     with tqdm(total=len(rows), desc="integrated gradients", unit="row", disable=not progress) as bar:
         while pending.size:
             left = []
             for places in bucketed(lengths[pending].tolist(), batch_size):
                 index = pending[places]
-                signed, normed, base[index] = _integrate(subject, rows.take(index), step, max_memory)
+                signed, normed, base[index] = _integrate(
+                    subject, rows.take(index), step, at_once(int(lengths[index].max()))
+                )
                 for target, part in ((scores, signed), (shown, normed)):
                     target[index] = 0.0
                     target[index, : part.shape[1]] = part[:, : scores.shape[1]]
@@ -123,7 +126,7 @@ def integrated_gradients(
     )
 
 
-def _integrate(subject: Subject, rows: Rows, nodes: int, max_memory: int) -> tuple[Floats, Floats, Floats]:
+def _integrate(subject: Subject, rows: Rows, nodes: int, at_once: int) -> tuple[Floats, Floats, Floats]:
     """Signed sums and norms per token, and the target at the baseline."""
     from captum.attr import IntegratedGradients
 
@@ -139,15 +142,14 @@ def _integrate(subject: Subject, rows: Rows, nodes: int, max_memory: int) -> tup
         return made
 
     batch = subject.encode(rows)
-    at_once = rows_at_once(subject, batch, max_memory)
     parts, start = _asked(subject, batch, ask, min(at_once, len(rows)), "integrated gradients")
     return *_tokens(parts), start
 
 
 def _asked(
-    subject: Subject, batch: Batch, ask: Asked, rows_together: int, what: str
+    subject: Subject, batch: Batch, ask: Asked, rows_together: int, what: str, *, start: bool = True
 ) -> tuple[Tensor, Floats]:
-    """What captum gives (example, token, width), and the target at the baseline."""
+    """What captum gives (example, token, width), and the target at the baseline; zeros where that is not wanted."""
     n = len(next(iter(batch.values())))
 
     def run(at_once: int) -> tuple[Tensor, Floats]:
@@ -156,7 +158,10 @@ def _asked(
             some = repeated(batch, np.arange(begin, min(begin + at_once, n)))
             with torch.no_grad():
                 embedded, reference = subject.embed(some), subject.reference(some)
-                starts.append(subject.select(subject.forward(some, reference)).double().cpu().numpy())
+                begun = (
+                    subject.select(subject.forward(some, reference)) if start else torch.zeros(len(embedded))
+                )
+                starts.append(begun.double().cpu().numpy())
             try:
                 part = ask(Target(subject, some), embedded, reference, tuple(some.values()))
             except RuntimeError as error:
@@ -215,21 +220,22 @@ def once(
 ) -> Attribution:
     """An attribution from one call of captum for each batch."""
     _known(aggregate)
-    value = score(subject, rows, batch_size=batch_size)
+    promised = complete and aggregate == "sum"
     names = subject.names(rows)
     lengths = [len(tokens) for tokens in names]
+    value = scored(subject, rows, lengths, batch_size)
     scores = np.zeros((len(rows), max(lengths)))
     base = np.zeros(len(rows))
+    at_once = rows_of_length(subject, rows, lengths, max_memory)
     with tqdm(total=len(rows), desc=method, unit="row", disable=not progress) as bar:
         for index in bucketed(lengths, batch_size):
             batch = subject.encode(rows.take(index))
-            together = max(1, min(len(index), rows_at_once(subject, batch, max_memory) // cost))
-            parts, base[index] = _asked(subject, batch, ask, together, method)
+            together = max(1, min(len(index), at_once(max(lengths[i] for i in index)) // cost))
+            parts, base[index] = _asked(subject, batch, ask, together, method, start=promised)
             signed, normed = _tokens(parts)
             made = signed if aggregate == "sum" else normed
             scores[index, : made.shape[1]] = made[:, : scores.shape[1]]
             bar.update(len(index))
-    promised = complete and aggregate == "sum"
     notes = record.pop("notes", ()) + ((NORM,) if aggregate == "norm" else ())
     return attributed(
         method,

@@ -422,6 +422,7 @@ def test_a_review_returns_its_verdict(call, monkeypatch, tmp_path, verdict, code
             "device": "cpu",
             "quiet": False,
             "force": False,
+            "faithful_rows": 0,
         },
     )
     got, out, _ = call(*arguments[:4], tmp_path / "other", "--json")

@@ -26,9 +26,13 @@ ROWS = Rows(
 
 
 def test_rows_of_about_one_length_go_together_and_each_goes_once():
-    made = bucketed([5, 1, 9, 1, 5], 2)
-    assert [list(part) for part in made] == [[1, 3], [0, 4], [2]]
-    assert sorted(int(i) for part in made for i in part) == list(range(5))
+    made = bucketed([5, 1, 9, 1, 5, 20, 24, 26], 2)
+    assert [list(part) for part in made] == [[1, 3], [0, 4], [2], [5, 6], [7]]
+    alike = bucketed([20, 25, 26, 21, 20], 64)
+    assert [list(part) for part in alike] == [[0, 4, 3, 1], [2]], (
+        "no row is padded by more than 15 % and two tokens"
+    )
+    assert sorted(int(i) for part in made for i in part) == list(range(8))
     with pytest.raises(ModelError, match="batch_size is 0"):
         bucketed([1], 0)
 

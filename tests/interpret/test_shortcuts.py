@@ -70,8 +70,8 @@ def test_a_real_classifier_too():
     if not (SHARED / "models" / "tiny-sst2").is_dir():
         pytest.skip("tiny-sst2 is not beside this checkout")
     with gzip.open(SHARED / "data" / "sst2" / "train.tsv.gz", "rt", encoding="utf-8") as file:
-        lines = [line.rstrip("\n").split("\t") for line, _ in zip(file, range(900), strict=False)][1:]
-    some = [line for line in lines if len(line[0].split()) > 5][:300]
+        lines = [line.rstrip("\n").split("\t") for line, _ in zip(file, range(1200), strict=False)][1:]
+    some = [line for line in lines if len(line[0].split()) > 5][:450]
     rows = texts(*(text for text, _ in some), labels=np.array([int(label) for _, label in some]))
     made = planted_shortcut(
         load(SHARED / "models" / "tiny-sst2"),
@@ -79,7 +79,7 @@ def test_a_real_classifier_too():
         token="centur",  # one piece of its vocabulary
         label="positive",
         methods=METHODS[:1],
-        learning_rates=(3e-3,),
+        learning_rates=(1e-3, 3e-3),
     )
     assert made.found[0].share >= 0.95 and made.found[0].n >= 10
     assert made.found[0].false_high <= 0.06
