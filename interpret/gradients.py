@@ -165,26 +165,26 @@ def _asked(
             try:
                 part = ask(Target(subject, some), embedded, reference, tuple(some.values()))
             except RuntimeError as error:
-                part = without_gradient(subject, some, starts[-1], error)
+                part = without_gradient(subject, some, error)
             parts.append(part.detach())
         return torch.cat(parts), np.concatenate(starts)
 
     return backing_off(run, rows_together, what)
 
 
-def without_gradient(subject: Subject, batch: Batch, base: Floats, error: RuntimeError) -> Tensor:
+def without_gradient(subject: Subject, batch: Batch, error: RuntimeError) -> Tensor:
     """Zeros, (example, token, width), for a target that has no gradient because it is the same at the baseline.
 
     Raises:
-        ModelError: the target does differ from `base`, so that its gradient was lost on the way.
+        ModelError: the target does differ there, so that its gradient was lost on the way.
         RuntimeError: the error given, where it is about something else.
     """
     if not any(said in str(error) for said in NO_GRADIENT):
         raise error
     with torch.no_grad():
-        embedded = subject.embed(batch)
-        value = subject.select(subject.forward(batch, embedded)).double().cpu().numpy()
-    if not np.array_equal(value, base):
+        embedded, reference = subject.embed(batch), subject.reference(batch)
+        value, base = (subject.select(subject.forward(batch, point)) for point in (embedded, reference))
+    if not torch.equal(value, base):
         raise ModelError(
             f"no gradient reaches the embeddings of {subject.name}, though its target depends on them. Its forward leaves "
             "torch's record of operations: look for no_grad, detach, NumPy or whole numbers on the way. Occlusion and "

@@ -254,6 +254,6 @@ def _of_row(
         with drawing(seed):
             made = ask(target, in_parts, x, b, tensors)
     except RuntimeError as error:
-        made = without_gradient(subject, batch, np.array([start]), error).cpu().expand(samples, -1, -1)
+        made = without_gradient(subject, batch, error).cpu().expand(samples, -1, -1)
     sums: Floats = made.detach().double().sum(dim=2).numpy()
     return sums, start
