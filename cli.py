@@ -36,7 +36,6 @@ except ImportError as broken:  # a console entry imports this file before main()
 
 if TYPE_CHECKING:
     from .bias.policy import Policy
-    from .records import Audit
 
 EXIT_CODES = """\
 Exit codes:
@@ -352,11 +351,7 @@ def attribute(
 
         highlights(made).save(out, force=force)
     if json:
-        from json import dumps
-
-        from .records import plain
-
-        _emit_json(dumps(plain(made), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        _emit_json(_json(made))
         return 0
     _emit(marked_texts(made, 0 if quiet else show))
     try:
@@ -436,11 +431,7 @@ def faithfulness(
         progress=not quiet and not json,
     )
     if json:
-        from json import dumps
-
-        from .records import plain
-
-        _emit_json(dumps(plain(found), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        _emit_json(_json(found))
         return 0
     for value in dict.fromkeys(one.group for one in found.measured):
         _emit(faithfulness_table(found, value))
@@ -498,7 +489,7 @@ def _policy(
     return parse_policy({**values, **given}, where=f"{path} with the command's flags")
 
 
-def _json(made: "Audit") -> str:
+def _json(made: Any) -> str:
     import json
 
     from .records import plain

@@ -235,14 +235,14 @@ def _sum_line(made: "Attribution", row: int) -> str:
     return line if made.converged[row] else f"{line}: NOT CONVERGED, do not rely on these scores"
 
 
-def word_table(effects: Sequence["WordEffect"], unit: str, most: int) -> str:
+def word_table(effects: Sequence["WordEffect"], unit: str, most: int, confidence: float = 0.95) -> str:
     """The words that add most over all examples, with intervals and support."""
     screen = console()
     with screen.capture() as captured:
         screen.print(
             table(
                 f"words over all rows: mean attribution per occurrence{f' in {unit}' if unit else ''}, "
-                "bootstrap interval over rows (pointwise)",
+                f"{confidence:.0%} bootstrap interval over rows (pointwise)",
                 ["word", "mean", "interval", "n", "rows", "for", "where it weighs most"],
                 (
                     (
@@ -303,12 +303,13 @@ def faithfulness_table(found: "Faithfulness", group: str = "") -> str:
     """Every method with its measures, best first, of all rows or of one group; the parts of curves are left to --json."""
     shown = [measure for measure in found.measures if measure not in PARTS_OF_CURVES]
     names = [*found.ranking, *(name for name in found.methods if name not in found.ranking)]
+    n = max(found.of(name, measure, group).n for name in names for measure in shown)
     screen = console()
     with screen.capture() as captured:
         screen.print(
             table(
                 (f"{found.grouped_by} {group}: " if group else "")
-                + f"faithfulness: {found.outcome}; means over rows, bootstrap intervals",
+                + f"faithfulness: {found.outcome}; means over {n} rows at most, {found.confidence:.0%} bootstrap intervals",
                 ["method", *(name.replace("_", " ") for name in shown)],
                 (
                     (

@@ -23,6 +23,7 @@ from measuring import tables
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 import clinometer as cm
+from clinometer.errors import ClinometerError
 from clinometer.interpret.plausibility import combined, plausibility
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -155,7 +156,7 @@ def plausible(subject: Any, posts: list[dict[str, Any]], names: list[str], slow:
         print(f"{name}: {len(some)} posts", flush=True)
         try:
             made = cm.attribute(asked, rows, name)
-        except cm_errors() as error:
+        except ClinometerError as error:
             lines.append([name, "0", f"not used: {error}", "", "", ""])
             continue
         found = plausibility(
@@ -174,13 +175,6 @@ def plausible(subject: Any, posts: list[dict[str, Any]], names: list[str], slow:
             + [f"{chance:.3f}"]
         )
     return lines
-
-
-def cm_errors() -> type[Exception]:
-    """What a method that cannot be used with a model raises."""
-    from clinometer.errors import ClinometerError
-
-    return ClinometerError
 
 
 def main() -> None:
