@@ -1,18 +1,22 @@
 """Integrated gradients of every label at once: one forward pass for each node, one backward pass for each label."""
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import DataError, ModelError, UsageError
 from ..records import Attribution, Floats, Rows
 from .attributions import allowed, attributed, rounding
-from .batches import MAX_MEMORY, Places, backing_off, bucketed, repeated, rows_at_once
+from .batches import MAX_MEMORY, Places, bucketed, rows_of_length
 from .gradients import MOST_NODES
-from .models import Subject
+from .models import Batch, Subject
+from .path import integrate
 from .targets import aimed
 
 
@@ -28,10 +32,10 @@ def attribute_every_label(
 ) -> Mapping[str, Attribution]:
     """What `attribute(..., label=...)` gives for each label, from one forward pass per node for all of them.
 
-    The path and the Gauss-Legendre nodes are those of `gradients.integrated_gradients`. The gradients of all logits are
+    The path and its nodes are those of `gradients.integrated_gradients`. The gradients of all logits are
     taken from the same forward pass; logit differences are sums of them, as scores are linear in the target. With K
-    labels a node costs f + K b in place of K (f + b). A row is run again with twice as many nodes until every label
-    is within its tolerance, or `most_nodes` is reached; `converged` is each label's own.
+    labels a node costs f + K b in place of K (f + b). A row gets more nodes until every label is within its
+    tolerance, or `most_nodes` is reached; `converged` is each label's own.
 
     Returns:
         Label -> the attribution of its logit against the mean of the others.
@@ -50,32 +54,45 @@ def attribute_every_label(
     if not len(rows):
         raise DataError("there are no rows to attribute.")
     names = subject.names(rows)
-    lengths = np.array([len(tokens) for tokens in names])
+    lengths = [len(tokens) for tokens in names]
     n, k = len(rows), len(subject.labels)
-    scores = np.zeros((k, n, int(lengths.max())))
-    value, base = np.zeros((k, n)), np.zeros((k, n))
+    together = bucketed(lengths, batch_size)
+    value = np.zeros((k, n))
+    for index in together:
+        value[:, index] = _logits(subject, subject.encode(rows.take(index)), None)
+    of_label = _differences(value)
+    spread = of_label.std(axis=1)
+    scores = np.zeros((k, n, max(lengths)))
+    base = np.zeros((k, n))
     used = np.zeros(n, dtype=np.int64)
-    pending, step = np.arange(n), nodes
+    at_once = rows_of_length(subject, rows, lengths, max_memory)
     with tqdm(total=n, desc="integrated gradients of every label", unit="row", disable=not progress) as bar:
-        while pending.size:
-            for places in bucketed(lengths[pending].tolist(), batch_size):
-                index = pending[places]
-                part, value[:, index], base[:, index] = _integrate(
-                    subject, rows.take(index), step, max_memory
-                )
-                scores[:, index] = 0.0
-                scores[:, index, : part.shape[2]] = part[:, :, : scores.shape[2]]
-                used[index] += step
-            error = np.abs(_differences(value - base - scores.sum(axis=2)))
-            ends = _differences(value), _differences(base)
-            enough = [allowed(v, b, float(np.std(v))) + rounding(v) for v, b in zip(*ends, strict=True)]
-            failed = pending[(error > np.stack(enough))[:, pending].any(axis=0)]
-            bar.update(len(pending) - len(failed))
-            pending = failed
-            if step * 2 > most_nodes:
-                break
-            step *= 2
-    divided, ends = _differences(scores), (_differences(value), _differences(base))
+        for index in together:
+            batch = subject.encode(rows.take(index))
+            base[:, index] = _logits(subject, batch, subject.reference(batch))
+            ends, starts = of_label[:, index], _differences(base[:, index])
+            tolerance = np.stack(
+                [allowed(v, b, s) + rounding(v) for v, b, s in zip(ends, starts, spread, strict=True)]
+            )
+
+            def enough(
+                sums: Floats, left: Places, change: Floats = ends - starts, tolerance: Floats = tolerance
+            ) -> Any:
+                return (np.abs(change[:, left] - _differences(sums)) <= tolerance[:, left]).all(axis=0)
+
+            part, used[index] = integrate(
+                subject,
+                batch,
+                partial(_gradients, subject),
+                enough,
+                nodes=nodes,
+                most_nodes=most_nodes,
+                at_once=at_once(max(lengths[i] for i in index)),
+                what="integrated gradients of every label",
+            )
+            scores[:, index, : part.shape[2]] = part[:, :, : scores.shape[2]]
+            bar.update(len(index))
+    divided, starting = _differences(scores), _differences(base)
     return {
         label: attributed(
             "integrated gradients",
@@ -83,8 +100,8 @@ def attribute_every_label(
             rows,
             names,
             divided[i],
-            value=ends[0][i],
-            base_value=ends[1][i],
+            value=of_label[i],
+            base_value=starting[i],
             nodes=used,
         )
         for i, label in enumerate(subject.labels)
@@ -98,41 +115,20 @@ def _differences(of_logits: Floats) -> Floats:
     return made
 
 
-def _integrate(
-    subject: Subject, rows: Rows, nodes: int, max_memory: int
-) -> tuple[
-    Float[np.ndarray, "label example token"],
-    Float[np.ndarray, "label example"],
-    Float[np.ndarray, "label example"],
-]:
-    """Scores of every logit, and the logits at the input and at the baseline."""
-    batch = subject.encode(rows)
-    with torch.no_grad():
-        embedded, reference = subject.embed(batch), subject.reference(batch)
-        ends = [subject.forward(batch, point) for point in (embedded, reference)]
-    subject.select(ends[0])  # refuses outputs that are not one per label
-    places, weights = np.polynomial.legendre.leggauss(nodes)
-    points, weights = (places + 1) / 2, weights / 2
-    runs: Places = np.repeat(np.arange(len(rows)), nodes)
-    moved = (embedded - reference).double()
+@torch.no_grad()
+def _logits(subject: Subject, batch: Batch, embedded: Tensor | None) -> Float[np.ndarray, "label example"]:
+    logits = subject.forward(batch, embedded)
+    subject.select(logits)  # refuses outputs that are not one per label
+    made: Floats = logits.double().T.cpu().numpy()
+    return made
 
-    def run(at_once: int) -> Floats:
-        made = np.zeros((len(subject.labels), *embedded.shape[:2]))
-        for start in range(0, len(runs), at_once):
-            which = runs[start : start + at_once]
-            at = np.arange(start, start + len(which)) % nodes
-            along = torch.from_numpy(points[at]).to(embedded)[:, None, None]
-            some = (reference[which] + along * (embedded[which] - reference[which])).requires_grad_()
-            with torch.enable_grad():
-                logits = subject.forward(repeated(batch, which), some)
-            for label in range(logits.shape[1]):
-                last = label == logits.shape[1] - 1
-                (gradient,) = torch.autograd.grad(logits[:, label].sum(), some, retain_graph=not last)
-                share = (gradient.double() * moved[which]).sum(dim=2).cpu().numpy() * weights[at, None]
-                np.add.at(made[label], which, share)
-        return made
 
-    together = min(rows_at_once(subject, batch, max_memory), len(runs))
-    scores = backing_off(run, together, "integrated gradients of every label")
-    value, base = (end.double().T.cpu().numpy() for end in ends)
-    return scores, value, base
+def _gradients(subject: Subject, batch: Batch, points: Tensor) -> list[Tensor]:
+    """Of every logit, from one forward pass."""
+    with torch.enable_grad():
+        logits = subject.forward(batch, points)
+    last = logits.shape[1] - 1
+    return [
+        torch.autograd.grad(logits[:, label].sum(), points, retain_graph=label < last)[0]
+        for label in range(last + 1)
+    ]

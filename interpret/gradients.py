@@ -1,6 +1,7 @@
-"""Attributions from gradients of the target in the input, by captum, each with its certificate."""
+"""Attributions from gradients of the target in the input, each with its certificate."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..errors import ModelError, did_you_mean
+from ..errors import DataError, ModelError, did_you_mean
 from ..records import Attribution, Floats, Rows
 from .attributions import allowed, attributed, rounding
-from .batches import MAX_MEMORY, backing_off, bucketed, repeated, rows_of_length, scored
-from .models import Batch, Subject
+from .batches import MAX_MEMORY, Places, backing_off, bucketed, repeated, rows_of_length, scored
+from .models import Batch, Subject, check_finite
+from .path import integrate
 
 MOST_NODES = 320
 Aggregate = Literal["sum", "norm"]
@@ -33,11 +35,14 @@ class Target(nn.Module):
         super().__init__()
         self.module = subject.module  # so that methods that hook modules find them
         self.subject, self.keys = subject, tuple(batch)
+        self.last: Tensor | None = None  # (example,) what the last pass gave
 
     def forward(self, points: Tensor, *tensors: Tensor) -> Tensor:
         """(example,) the target at these embeddings (example, token, width)."""
         batch = dict(zip(self.keys, tensors, strict=True))
-        return self.subject.select(self.subject.forward(batch, points))
+        made = self.subject.select(self.subject.forward(batch, points))
+        self.last = made.detach()
+        return made
 
 
 # What captum is asked for one batch: target, embeddings, references, tensors of the batch -> (example, token, width).
@@ -59,15 +64,15 @@ def integrated_gradients(
     """Integrated gradients of the subject's target, signed and summed over the embedding, per token.
 
     The path is the straight line from the baseline's embedding to the input's (Sundararajan et al. 2017,
-    eq. 1), integrated by captum with Gauss-Legendre nodes. Rows whose completeness error
-    |f(x) - f(b) - sum of scores| exceeds 1 % of max(|f(x) - f(b)|, .05 standard deviations of the scores)
-    are run again with twice as many nodes, until they pass or `most_nodes` is reached; a row that never
-    passes is marked `converged = False` and keeps its last scores. `Attribution.nodes` counts what a row cost:
-    nodes of earlier runs included, as Gauss-Legendre nodes are not nested.
+    eq. 1), with the nodes of Gauss-Legendre. Rows whose completeness error |f(x) - f(b) - sum of scores| exceeds 1 % of
+    max(|f(x) - f(b)|, .05 standard deviations of the scores) get more: first the `nodes + 1` that Kronrod's rule adds to
+    those already computed, then four times as many anew, and so on, until they pass or `most_nodes` is reached
+    (docs/decisions/0005); a row that never passes is marked `converged = False` and keeps its last scores.
+    `Attribution.nodes` counts what a row cost. With `most_nodes=nodes` it is captum's IntegratedGradients.
 
     Args:
         nodes: integration nodes of the first run, 1 or more.
-        most_nodes: where doubling stops.
+        most_nodes: no rule with more nodes is tried.
         aggregate: "sum" over the embedding, or its "norm", which has no sign and no certificate.
         batch_size: rows encoded together, of about one length.
         max_memory: bytes that one pass may keep for its backward pass; rows x nodes run together accordingly.
@@ -89,71 +94,71 @@ def integrated_gradients(
     value = scored(subject, rows, lengths.tolist(), batch_size)
     spread = float(np.std(value))
     scores = np.zeros((len(rows), int(lengths.max())))
-    shown = np.zeros_like(scores)
     base = np.zeros(len(rows))
     used = np.zeros(len(rows), dtype=np.int64)
-    pending = np.arange(len(rows))
-    step = nodes
     at_once = rows_of_length(subject, rows, lengths.tolist(), max_memory)
     with tqdm(total=len(rows), desc="integrated gradients", unit="row", disable=not progress) as bar:
-        while pending.size:
-            left = []
-            for places in bucketed(lengths[pending].tolist(), batch_size):
-                index = pending[places]
-                signed, normed, base[index] = _integrate(
-                    subject, rows.take(index), step, at_once(int(lengths[index].max()))
-                )
-                for target, part in ((scores, signed), (shown, normed)):
-                    target[index] = 0.0
-                    target[index, : part.shape[1]] = part[:, : scores.shape[1]]
-                used[index] += step
-                error = np.abs(value[index] - base[index] - scores[index].sum(axis=1))
-                enough = allowed(value[index], base[index], spread) + rounding(value[index])
-                failed = index[error > enough]
-                left.append(failed)
-                bar.update(len(index) - len(failed))
-            pending = np.sort(np.concatenate(left))
-            if step * 2 > most_nodes:
-                break
-            step *= 2
-        bar.update(len(pending))
+        for index in bucketed(lengths.tolist(), batch_size):
+            batch = subject.encode(rows.take(index))
+            base[index] = _at_baseline(subject, batch)
+            change = value[index] - base[index]
+            tolerance = allowed(value[index], base[index], spread) + rounding(value[index])
+
+            def enough(
+                sums: Floats, left: Places, change: Floats = change, tolerance: Floats = tolerance
+            ) -> Any:
+                return np.abs(change[left] - sums[0]) <= tolerance[left]
+
+            made, used[index] = integrate(
+                subject,
+                batch,
+                partial(_gradient, subject),
+                enough,
+                nodes=nodes,
+                most_nodes=most_nodes,
+                at_once=at_once(int(lengths[index].max())),
+                wide=aggregate == "norm",
+            )
+            part = made[0] if aggregate == "sum" else np.linalg.norm(made[0], axis=2)
+            scores[index, : part.shape[1]] = part[:, : scores.shape[1]]
+            bar.update(len(index))
     if aggregate == "norm":
         return attributed(
-            "integrated gradients", subject, rows, names, shown, value=value, nodes=used, notes=(NORM,)
+            "integrated gradients", subject, rows, names, scores, value=value, nodes=used, notes=(NORM,)
         )
     return attributed(
         "integrated gradients", subject, rows, names, scores, value=value, base_value=base, nodes=used
     )
 
 
-def _integrate(subject: Subject, rows: Rows, nodes: int, at_once: int) -> tuple[Floats, Floats, Floats]:
-    """Signed sums and norms per token, and the target at the baseline."""
-    from captum.attr import IntegratedGradients
+@torch.no_grad()
+def _at_baseline(subject: Subject, batch: Batch) -> Floats:
+    """(example,) the target where every token is the baseline's."""
+    made: Floats = subject.select(subject.forward(batch, subject.reference(batch))).double().cpu().numpy()
+    return made
 
-    def ask(target: Target, embedded: Tensor, reference: Tensor, tensors: tuple[Tensor, ...]) -> Tensor:
-        made: Tensor = IntegratedGradients(target).attribute(
-            embedded,
-            baselines=reference,
-            additional_forward_args=tensors,
-            n_steps=nodes,
-            method="gausslegendre",
-            internal_batch_size=min(at_once, len(embedded) * nodes),
-        )
-        return made
 
-    batch = subject.encode(rows)
-    parts, start = _asked(subject, batch, ask, min(at_once, len(rows)), "integrated gradients")
-    return *_tokens(parts), start
+def _gradient(subject: Subject, batch: Batch, points: Tensor) -> list[Tensor]:
+    """The target's gradient in the points, (example, token, width)."""
+    try:
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(subject.select(subject.forward(batch, points)).sum(), points)
+    except RuntimeError as error:
+        return [without_gradient(subject, batch, error)]
+    return [found]
 
 
 def _asked(
     subject: Subject, batch: Batch, ask: Asked, rows_together: int, what: str, *, start: bool = True
-) -> tuple[Tensor, Floats]:
-    """What captum gives (example, token, width), and the target at the baseline; zeros where that is not wanted."""
+) -> tuple[Tensor, Floats, Floats]:
+    """What captum gives (example, token, width), the target at the baseline, and the target of captum's last pass.
+
+    Zeros stand where the baseline is not wanted, NaN where no pass could be made.
+    """
     n = len(next(iter(batch.values())))
 
-    def run(at_once: int) -> tuple[Tensor, Floats]:
-        parts, starts = [], []
+    def run(at_once: int) -> tuple[Tensor, Floats, Floats]:
+        parts, starts, ends = [], [], []
         for begin in range(0, n, at_once):
             some = repeated(batch, np.arange(begin, min(begin + at_once, n)))
             with torch.no_grad():
@@ -162,14 +167,26 @@ def _asked(
                     subject.select(subject.forward(some, reference)) if start else torch.zeros(len(embedded))
                 )
                 starts.append(begun.double().cpu().numpy())
+            target = Target(subject, some)
             try:
-                part = ask(Target(subject, some), embedded, reference, tuple(some.values()))
+                part = ask(target, embedded, reference, tuple(some.values()))
             except RuntimeError as error:
                 part = without_gradient(subject, some, error)
             parts.append(part.detach())
-        return torch.cat(parts), np.concatenate(starts)
+            last = torch.full((len(part),), torch.nan) if target.last is None else target.last
+            ends.append(last.double().cpu().numpy())
+        return torch.cat(parts), np.concatenate(starts), np.concatenate(ends)
 
     return backing_off(run, rows_together, what)
+
+
+def same_without_gradient(module: nn.Module) -> bool:
+    """Whether a pass that records gradients computes what one without them does.
+
+    torch's encoder layers take another way without gradients, on which padding and rows of padding alone are treated
+    otherwise.
+    """
+    return not any(isinstance(part, nn.TransformerEncoderLayer) for part in module.modules())
 
 
 def without_gradient(subject: Subject, batch: Batch, error: RuntimeError) -> Tensor:
@@ -218,12 +235,18 @@ def once(
     progress: bool,
     **record: Any,
 ) -> Attribution:
-    """An attribution from one call of captum for each batch."""
+    """An attribution from one call of captum for each batch.
+
+    A method of a single pass without a sum to keep takes the target's value from that pass.
+    """
+    if not len(rows):
+        raise DataError("there are no rows to attribute.")
     _known(aggregate)
     promised = complete and aggregate == "sum"
     names = subject.names(rows)
     lengths = [len(tokens) for tokens in names]
-    value = scored(subject, rows, lengths, batch_size)
+    one_pass = cost == 1 and not promised and same_without_gradient(subject.module)
+    value = np.zeros(len(rows)) if one_pass else scored(subject, rows, lengths, batch_size)
     scores = np.zeros((len(rows), max(lengths)))
     base = np.zeros(len(rows))
     at_once = rows_of_length(subject, rows, lengths, max_memory)
@@ -231,11 +254,14 @@ def once(
         for index in bucketed(lengths, batch_size):
             batch = subject.encode(rows.take(index))
             together = max(1, min(len(index), at_once(max(lengths[i] for i in index)) // cost))
-            parts, base[index] = _asked(subject, batch, ask, together, method, start=promised)
+            parts, base[index], ends = _asked(subject, batch, ask, together, method, start=promised)
+            if one_pass:
+                value[index] = ends
             signed, normed = _tokens(parts)
             made = signed if aggregate == "sum" else normed
             scores[index, : made.shape[1]] = made[:, : scores.shape[1]]
             bar.update(len(index))
+    check_finite(value, rows.ids, subject.name)
     notes = record.pop("notes", ()) + ((NORM,) if aggregate == "norm" else ())
     return attributed(
         method,

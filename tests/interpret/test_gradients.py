@@ -130,14 +130,17 @@ def test_batch_composition_does_not_matter(subject, rows):
     np.testing.assert_allclose(whole.scores, small.scores, atol=1e-4)
 
 
-def test_nodes_are_doubled_only_where_needed_and_given_up_loudly():
+def test_nodes_are_added_only_where_needed_and_given_up_loudly():
     rows = points(6)
     easy = attribute(polynomial(2), rows, nodes=1)
-    assert easy.converged.all()
-    hard = attribute(polynomial(1, kink=400.0), rows, nodes=2, most_nodes=4)
+    assert easy.converged.all() and (easy.nodes == 1).all()
+    hard = attribute(polynomial(1, kink=400.0), rows, nodes=2, most_nodes=8)
     assert not hard.converged.all()
     assert (np.abs(hard.residual[~hard.converged]) > hard.tolerance[~hard.converged]).all()
-    assert (hard.nodes[~hard.converged] == 2 + 4).all(), "what both runs cost"
+    assert (hard.nodes[~hard.converged] == 2 + 3 + 8).all(), "Gauss, what Kronrod adds, and Gauss anew"
+    assert (
+        attribute(polynomial(1, kink=400.0), rows, nodes=2, most_nodes=5).nodes[~hard.converged] == 5
+    ).all()
     assert "converged" in repr(hard)
 
 
