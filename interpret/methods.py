@@ -50,7 +50,7 @@ class Method:
 METHODS: tuple[Method, ...] = (
     Method(
         name="integrated gradients", function=gradients.integrated_gradients, unit="target",
-        adds_up="target - target at the baseline", cost="20 (f + b), doubled where the certificate fails",
+        adds_up="target - target at the baseline", cost="20 (f + b), 41 and more where the certificate fails",
         signed=True, class_specific=True, compares=True, source="Sundararajan et al. 2017, eq. 1 (captum)",
     ),
     Method(
