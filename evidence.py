@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pa_compute
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
@@ -26,6 +27,13 @@ from .errors import DataError, OutputError, UsageError, did_you_mean, first
 METADATA = b"clinometer"
 TRUE = {"1", "true", "yes"}
 FALSE = {"0", "false", "no"}
+LATER_ROLES = ("count", "weight", "cluster", "strata", "squares")
+MOST_ROWS = 2**62
+JOINT = " & "
+NOT_FINITE = "values that are missing or not finite"
+NO_COUNT = "counts that are no whole number of at least 1"
+NO_CLUSTER = "Give each row its person or document, or a value of its own."
+NEGATIVE_WEIGHT = "A weight says how many people a row represents, and is 0 or more."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +41,10 @@ class Evidence:
     """An Arrow table and the roles of its columns.
 
     `id` names a row; `label`, `prediction` and `score` are optional; `groups` are sensitive attributes, whose
-    missing values stay unknown; `measures` are numbers audited exactly like a score.
+    missing values stay unknown; `measures` are numbers audited exactly like a score. A row stands for `count`
+    rows that are alike; a measure is then their mean, and `squares` names, for a measure, the column of the
+    sum of their squared deviations from it. `weight` is the sampling weight of each of these rows, `cluster`
+    the person or document that repeats, `strata` are what a comparison is made within.
     """
 
     table: pa.Table
@@ -44,20 +55,80 @@ class Evidence:
     groups: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     positive: str | None = None
+    count: str | None = None
+    weight: str | None = None
+    cluster: str | None = None
+    strata: tuple[str, ...] = ()
+    squares: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     @property
+    def n(self) -> int:
+        """How many rows all rows stand for: the sum of the counts."""
+        return len(self) if self.count is None else int(self.counts.sum())
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The name of every row."""
-        return tuple(_text(value) or "" for value in self.table.column(self.id).to_pylist())
+        column = self.table.column(self.id)
+        if pa.types.is_integer(column.type):
+            column = pa_compute.cast(column, pa.string())
+        return tuple(_text(value) or "" for value in column.to_pylist())
 
     @property
     def frame(self) -> Any:
         """The table as a pandas DataFrame."""
         return self.table.to_pandas()
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many rows each row stands for, (example,); ones without a column of counts."""
+        if self.count is None:
+            return np.ones(len(self), dtype=np.int64)
+        column = self.table.column(self.count)
+        if pa.types.is_integer(column.type):
+            return np.array(pa_compute.cast(column, pa.int64()).to_numpy(), dtype=np.int64)
+        return self.column(self.count).astype(np.int64)
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """The sampling weight of each of the rows that a row stands for, (example,); ones without a column."""
+        return np.ones(len(self)) if self.weight is None else self.column(self.weight)
+
+    @property
+    def clusters(self) -> npt.NDArray[np.int32] | None:
+        """The person or document of every row as a code from 0, (example,); None without a column."""
+        return None if self.cluster is None else self.codes(self.cluster)[0]
+
+    @property
+    def stratum(self) -> tuple[npt.NDArray[np.int32], tuple[str, ...]] | None:
+        """The stratum of every row as a code into the names, (example,), -1 where a part is unknown; None without.
+
+        Of several strata the joint ones that occur, "A & male".
+
+        Raises:
+            DataError: a value of several strata holds the sign that joins names.
+        """
+        if not self.strata:
+            return None
+        coded = [self.codes(name) for name in self.strata]
+        if len(coded) == 1:
+            return coded[0]
+        split = sorted({value for _, names in coded for value in names if JOINT in value})
+        if split:
+            raise DataError(
+                f"{JOINT.join(self.strata)}: the stratum {first(split)} holds {JOINT!r}, which joins names. Rename it."
+            )
+        known = np.all([codes >= 0 for codes, _ in coded], axis=0)
+        parts = np.stack([codes[known] for codes, _ in coded], axis=1)
+        distinct, position = np.unique(parts, axis=0, return_inverse=True)
+        joint = np.full(len(self), -1, dtype=np.int32)
+        joint[known] = position.reshape(-1)
+        names = [JOINT.join(coded[i][1][code] for i, code in enumerate(row)) for row in distinct.tolist()]
+        return joint, tuple(names)
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """A column of numbers, (example,), float64, NaN where missing.
@@ -66,17 +137,24 @@ class Evidence:
             DataError: a value is not a number.
         """
         self._has(name)
-        values = self.table.column(name).to_pylist()
+        kind = self.table.column(name).type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            numbers = pa_compute.cast(self.table.column(name), pa.float64(), safe=False)
+            return np.array(numbers.to_numpy(), dtype=np.float64)
+        position, values = self._distinct(name)
+        known = np.full(len(values) + 1, math.nan)  # the last for position -1
         try:
-            return np.array(
-                [math.nan if value is None else float(value) for value in values], dtype=np.float64
-            )
+            for i, value in enumerate(values):
+                known[i] = math.nan if value is None else float(value)
         except (TypeError, ValueError):
-            bad = [i for i, value in enumerate(values) if value is not None and not _is_number(value)]
+            no_number = np.array([value is not None and not _is_number(value) for value in values] + [False])
+            bad = np.flatnonzero(no_number[position])
+            ids = self.ids
             raise DataError(
-                f"column {name!r} has {len(bad)} values that are no numbers, e.g. {values[bad[0]]!r}; first rows: "
-                f"{first(self.ids[i] for i in bad)}. Give numbers, or name another column."
+                f"column {name!r} has {len(bad)} values that are no numbers, e.g. {values[position[bad[0]]]!r}; first "
+                f"rows: {first(ids[i] for i in bad)}. Give numbers, or name another column."
             ) from None
+        return known[position]
 
     def binary(self, name: str) -> npt.NDArray[np.bool_]:
         """A column of two values, (example,): True where it is the positive one.
@@ -86,26 +164,25 @@ class Evidence:
         Raises:
             DataError: a value is missing, there are three values or more, or nobody said which is positive.
         """
-        self._has(name)
-        texts = [_text(value) for value in self.table.column(name).to_pylist()]
-        missing = [i for i, text in enumerate(texts) if text is None]
-        if missing:
+        codes, values = self.codes(name)
+        missing = np.flatnonzero(codes < 0)
+        if missing.size:
+            ids = self.ids
             raise DataError(
                 f"column {name!r} has {len(missing)} missing values where two values are expected; first rows: "
-                f"{first(self.ids[i] for i in missing)}. Leave these rows out, or fill them in, before the audit."
+                f"{first(ids[i] for i in missing)}. Leave these rows out, or fill them in, before the audit."
             )
-        values = sorted({text for text in texts if text is not None})
         lowered = {value.lower() for value in values}
         if self.positive is not None and self.positive in values:
             if len(values) > 2:
-                raise self._third(name, texts, values)
-            return np.array([text == self.positive for text in texts], dtype=np.bool_)
+                raise self._third(name, codes, values)
+            return np.asarray(codes == values.index(self.positive), dtype=np.bool_)
         if lowered <= TRUE | FALSE and len(lowered & TRUE) <= 1 and len(lowered & FALSE) <= 1:
-            return np.array([text is not None and text.lower() in TRUE for text in texts], dtype=np.bool_)
+            return np.array([value.lower() in TRUE for value in values], dtype=np.bool_)[codes]
         if len(values) > 2:
-            raise self._third(name, texts, values)
+            raise self._third(name, codes, values)
         if self.positive is not None and len(values) == 1 and self._seen_elsewhere(name):
-            return np.zeros(len(texts), dtype=np.bool_)
+            return np.zeros(len(codes), dtype=np.bool_)
         raise DataError(
             f"column {name!r} holds {first(values)}"
             + (f", and not the positive value {self.positive!r}" if self.positive is not None else "")
@@ -114,15 +191,14 @@ class Evidence:
 
     def _seen_elsewhere(self, name: str) -> bool:
         """The positive value occurs in the label or the prediction, so that its absence here means "none"."""
-        others = [role for role in (self.label, self.prediction) if role not in {None, name}]
-        return any(
-            _text(value) == self.positive for role in others for value in self.table.column(role).to_pylist()
-        )
+        others = [role for role in (self.label, self.prediction) if role is not None and role != name]
+        return any(self.positive in self.codes(role)[1] for role in others)
 
-    def _third(self, name: str, texts: Sequence[str | None], values: Sequence[str]) -> DataError:
-        counts = {value: texts.count(value) for value in values}
-        usual = set(sorted(counts, key=lambda value: -counts[value])[:2])
-        rows = [self.ids[i] for i, text in enumerate(texts) if text not in usual]
+    def _third(self, name: str, codes: npt.NDArray[np.int32], values: Sequence[str]) -> DataError:
+        often = np.bincount(codes, minlength=len(values))
+        usual = sorted(range(len(values)), key=lambda i: -often[i])[:2]
+        ids = self.ids
+        rows = [ids[i] for i in np.flatnonzero(~np.isin(codes, usual))]
         return DataError(
             f"column {name!r} has {len(values)} values ({first(values)}) where two are expected; rows with a third: "
             f"{first(rows)}. Map them to two values, or name another column."
@@ -130,15 +206,44 @@ class Evidence:
 
     def group(self, name: str) -> tuple[str | None, ...]:
         """The group of every row; None where it is missing or empty: unknown stays unknown."""
+        codes, names = self.codes(name)
+        return tuple(np.array([*names, None], dtype=object)[codes].tolist())
+
+    def codes(self, name: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+        """The value of every row as a code into the sorted names, (example,); -1 where it is missing or empty.
+
+        Raises:
+            DataError: there is no such column.
+        """
         self._has(name)
-        return tuple(_text(value) for value in self.table.column(name).to_pylist())
+        position, values = self._distinct(name)
+        texts = [_text(value) for value in values]
+        names = sorted({text for text in texts if text is not None})
+        code = {text: i for i, text in enumerate(names)}
+        known = np.array([-1 if text is None else code[text] for text in texts] + [-1], dtype=np.int32)
+        return known[position], tuple(names)
+
+    def _distinct(self, name: str) -> tuple[npt.NDArray[np.int32], list[Any]]:
+        """Where each row's value is among the distinct ones, -1 where it is null; the distinct values."""
+        column = self.table.column(name)
+        if pa.types.is_nested(column.type) or pa.types.is_null(column.type):
+            return np.arange(len(column), dtype=np.int32), column.to_pylist()
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        chunks = column.unify_dictionaries().chunks
+        encoded = pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
+        position = (
+            encoded.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        )
+        return position, encoded.dictionary.to_pylist()
 
     def _has(self, name: str) -> None:
         if name not in self.table.column_names:
             raise DataError(f"there is no column {name!r}: {did_you_mean(name, self.table.column_names)}")
 
     def __repr__(self) -> str:
-        return f"Evidence({len(self)} rows, groups {list(self.groups)}, {len(self.measures)} measures)"
+        rows = f"{len(self)} rows" if self.count is None else f"{len(self)} distinct rows of {self.n}"
+        return f"Evidence({rows}, groups {list(self.groups)}, {len(self.measures)} measures)"
 
 
 def _is_number(value: object) -> bool:
@@ -171,6 +276,11 @@ def from_columns(
     groups: Sequence[str] = (),
     measures: Sequence[str] = (),
     positive: str | None = None,
+    count: str | None = None,
+    weight: str | None = None,
+    cluster: str | None = None,
+    strata: Sequence[str] = (),
+    squares: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence from named columns of equal length.
@@ -199,6 +309,11 @@ def from_columns(
         groups=groups,
         measures=measures,
         positive=positive,
+        count=count,
+        weight=weight,
+        cluster=cluster,
+        strata=strata,
+        squares=squares,
         provenance=provenance,
     )
 
@@ -210,7 +325,10 @@ def from_frame(frame: Any, **roles: Any) -> Evidence:
     try:
         native = nw.from_native(frame, eager_only=True)
     except TypeError as error:
-        raise DataError(f"{type(frame).__name__} is no data frame: give pandas, polars or Arrow.") from error
+        raise DataError(
+            f"{type(frame).__name__} is no data frame: give pandas, polars or Arrow. "
+            "A lazy table, or one larger than memory, is counted by clinometer.sources.scan."
+        ) from error
     except nw.exceptions.DuplicateError as error:
         raise DataError("the frame has two columns of one name. Give each column its own name.") from error
     try:
@@ -231,26 +349,44 @@ def from_table(
     groups: Sequence[str] = (),
     measures: Sequence[str] = (),
     positive: str | None = None,
+    count: str | None = None,
+    weight: str | None = None,
+    cluster: str | None = None,
+    strata: Sequence[str] = (),
+    squares: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence from an Arrow table.
 
     Raises:
-        DataError: no rows, two rows with one id, a score or measure that is not finite.
-        UsageError: a role names a column that is not there.
+        DataError: no rows, two rows with one id, a score or measure that is not finite, a count below 1, a
+            negative weight or only zeros, a row without a cluster, squares below 0.
+        UsageError: a role names a column that is not there, or one column is count and weight.
     """
     if table.num_rows == 0:
         raise DataError("the table has no rows. One row per example is expected.")
-    named = [name for name in (id, label, prediction, score, *groups, *measures) if name is not None]
-    absent = [name for name in named if name not in table.column_names]
-    if absent:
-        raise UsageError(
-            f"there is no column {first(absent)}: {did_you_mean(absent[0], table.column_names)} "
-            f"Columns: {first(table.column_names, 12)}."
-        )
+    squares = dict(squares or {})
+    check_names(
+        table.column_names,
+        (
+            id,
+            label,
+            prediction,
+            score,
+            count,
+            weight,
+            cluster,
+            *groups,
+            *measures,
+            *strata,
+            *squares.values(),
+        ),
+    )
+    check_squares(measures, count, weight, squares)
+    numbered = id is None and "id" not in table.column_names
     if id is None:
-        id = "id" if "id" in table.column_names else _fresh("id", table.column_names)
-        if id not in table.column_names:
+        id = "id" if "id" in table.column_names else fresh("id", table.column_names)
+        if numbered:
             table = table.add_column(0, id, pa.array([str(i) for i in range(table.num_rows)]))
     made = Evidence(
         table=table,
@@ -261,32 +397,110 @@ def from_table(
         groups=tuple(groups),
         measures=tuple(measures),
         positive=positive,
+        count=count,
+        weight=weight,
+        cluster=cluster,
+        strata=tuple(strata),
+        squares=squares,
         provenance=provenance or {},
     )
+    if not numbered:
+        _check_ids(made)
+    _check_numbers(made)
+    return made
+
+
+def check_names(columns: Sequence[str], named: Sequence[str | None]) -> None:
+    """Refuse roles of columns that are not there.
+
+    Raises:
+        UsageError: with the nearest column that is there.
+    """
+    absent = [name for name in named if name is not None and name not in columns]
+    if absent:
+        raise UsageError(
+            f"there is no column {first(absent)}: {did_you_mean(absent[0], columns)} Columns: {first(columns, 12)}."
+        )
+
+
+def check_squares(
+    measures: Sequence[str], count: str | None, weight: str | None, squares: Mapping[str, str]
+) -> None:
+    """Refuse squares of what is no measure or is not counted, and one column as both count and weight.
+
+    Raises:
+        UsageError: what does not go together.
+    """
+    stray = [name for name in squares if name not in measures]
+    if stray:
+        raise UsageError(
+            f"squares are given for {first(stray)}, no measure: {did_you_mean(stray[0], measures)}"
+        )
+    if squares and count is None:
+        raise UsageError(
+            "squares say how a measure varies among the rows that a row stands for: name the column of counts too."
+        )
+    if count is not None and count == weight:
+        raise UsageError(
+            f"{count!r} is named as count and as weight. A count says how many rows were seen; a weight says how many "
+            "people each of them represents. Name one."
+        )
+
+
+def _check_ids(made: Evidence) -> None:
     ids = made.ids
     nameless = [i for i, name in enumerate(ids) if not name]
     if nameless:
         raise DataError(
-            f"column {id!r} is empty in row {first(nameless)}, counted from 0. Every row needs an id."
+            f"column {made.id!r} is empty in row {first(nameless)}, counted from 0. Every row needs an id."
         )
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         raise DataError(
-            f"column {id!r} names {len(twice)} rows twice: {first(twice)}. Ids have to be unique."
+            f"column {made.id!r} names {len(twice)} rows twice: {first(twice)}. Ids have to be unique."
         )
-    for name in (*([score] if score else []), *measures):
-        values = made.column(name)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
+
+
+def _check_numbers(made: Evidence) -> None:
+    def refuse(name: str, bad: npt.NDArray[np.bool_], what: str, way_out: str) -> None:
+        if bad.any():
+            ids = made.ids
+            rows = first(ids[i] for i in np.flatnonzero(bad))
+            raise DataError(f"column {name!r} has {int(bad.sum())} {what}; first rows: {rows}. {way_out}")
+
+    for name in (*([made.score] if made.score else []), *made.measures):
+        refuse(
+            name, ~np.isfinite(made.column(name)), NOT_FINITE, "Leave these rows out, or score them again."
+        )
+    if made.count is not None:
+        counts = made.column(made.count)
+        whole = np.isfinite(counts) & (counts == np.floor(counts)) & (counts >= 1)
+        refuse(made.count, ~whole, NO_COUNT, "A row that stands for nobody is left out.")
+        if counts.sum() >= MOST_ROWS:
             raise DataError(
-                f"column {name!r} has {bad.size} values that are missing or not finite; first rows: "
-                f"{first(ids[i] for i in bad)}. Leave these rows out, or score them again."
+                f"column {made.count!r} adds up to {counts.sum():.3g} rows; below 2**62 are expected."
             )
-    return made
+    if made.weight is not None:
+        weights = made.column(made.weight)
+        refuse(made.weight, ~np.isfinite(weights), NOT_FINITE, "Leave these rows out, or weight them.")
+        refuse(made.weight, weights < 0, "negative weights", NEGATIVE_WEIGHT)
+        if not weights.any():
+            raise DataError(f"column {made.weight!r} has the weight 0 in every row: nobody is represented.")
+    if made.cluster is not None:
+        refuse(made.cluster, made.codes(made.cluster)[0] < 0, "rows without a cluster", NO_CLUSTER)
+    for name in made.squares.values():
+        squares = made.column(name)
+        refuse(
+            name,
+            ~(np.isfinite(squares) & (squares >= 0)),
+            "sums of squares that are missing, not finite or below 0",
+            "Give the sum of squared deviations from the mean of the rows that a row stands for.",
+        )
 
 
-def _fresh(name: str, taken: Sequence[str]) -> str:
+def fresh(name: str, taken: Sequence[str]) -> str:
+    """The name, or where it is taken, one made of it that is not."""
     while name in taken:
         name = f"row {name}"
     return name
@@ -302,6 +516,11 @@ def read(
     measures: Sequence[str] | None = None,
     id: str | None = None,
     positive: str | None = None,
+    count: str | None = None,
+    weight: str | None = None,
+    cluster: str | None = None,
+    strata: Sequence[str] | None = None,
+    squares: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Evidence from a CSV (UTF-8) or Parquet file; the suffix says which.
 
@@ -314,6 +533,10 @@ def read(
     """
     file = Path(path)
     if not file.is_file():
+        if set(str(path)) & set("*?["):
+            raise DataError(
+                f"{file} is not a file but a pattern: clinometer.sources.scan counts the rows of all files that match."
+            )
         raise DataError(f"{file} is not a file. Name a CSV or Parquet file.")
     if file.stat().st_size == 0:
         raise DataError(f"{file} is empty. One header line and one row per example are expected.")
@@ -327,25 +550,59 @@ def read(
             raise DataError(f"{file} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
     else:
         raise DataError(f"{file} has the suffix {suffix or '(none)'!r}; .csv or .parquet is expected.")
-    kept = (table.schema.metadata or {}).get(METADATA)
-    roles: dict[str, Any] = _roles(kept, file) if kept else {}
-    for name in ("id", "label", "prediction", "score"):
-        if not kept and name in table.column_names:
-            roles[name] = name
-    given = {"id": id, "label": label, "prediction": prediction, "score": score, "positive": positive}
-    roles.update({name: value for name, value in given.items() if value is not None})
-    if groups is not None:
-        roles["groups"] = tuple(groups)
-    if measures is not None:
-        roles["measures"] = tuple(measures)
+    roles = roles_of(
+        table.schema,
+        file,
+        {
+            "id": id,
+            "label": label,
+            "prediction": prediction,
+            "score": score,
+            "positive": positive,
+            "count": count,
+            "weight": weight,
+            "cluster": cluster,
+            "groups": groups,
+            "measures": measures,
+            "strata": strata,
+            "squares": squares,
+        },
+    )
     try:
         return from_table(table, **roles)
     except (DataError, UsageError) as error:
         raise type(error)(f"{file}: {error}") from error
 
 
+def roles_of(schema: pa.Schema, file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given roles, before those that a file of ours carries, before columns that are called after a role.
+
+    Raises:
+        DataError: the file carries roles that cannot be read.
+    """
+    kept = (schema.metadata or {}).get(METADATA)
+    roles: dict[str, Any] = _roles(kept, file) if kept else {}
+    for name in ("id", "label", "prediction", "score"):
+        if not kept and name in schema.names:
+            roles[name] = name
+    roles.update({name: value for name, value in given.items() if value is not None})
+    if given.get("measures") is not None and given.get("squares") is None:
+        roles["squares"] = {m: s for m, s in (roles.get("squares") or {}).items() if m in roles["measures"]}
+    return roles
+
+
 def _roles(metadata: bytes, file: Path) -> dict[str, Any]:
-    known = {"id", "label", "prediction", "score", "groups", "measures", "positive", "provenance"}
+    known = {
+        "id",
+        "label",
+        "prediction",
+        "score",
+        "groups",
+        "measures",
+        "positive",
+        "provenance",
+        *LATER_ROLES,
+    }
     try:
         roles = json.loads(metadata)
     except ValueError as error:
@@ -371,12 +628,8 @@ def _read_csv(file: Path, id: str) -> pa.Table:
     if not bare.strip():
         raise DataError(f"{file} is empty. One header line and one row per example are expected.")
     try:
-        table = pa_csv.read_csv(
-            io.BytesIO(bare),
-            # One block, so that a column's kind is inferred from all its rows; one thread, so that rows are numbered.
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=min(len(bare) + 1, 2**31 - 1)),
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(strings_can_be_null=True, column_types={id: pa.string()}),
+        table = _csv_table(
+            bare, pa_csv.ConvertOptions(strings_can_be_null=True, column_types={id: pa.string()})
         )
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
@@ -390,6 +643,27 @@ def _read_csv(file: Path, id: str) -> pa.Table:
             f"{file} has two columns called {first(sorted(twice))}. Give each column its own name."
         )
     return table
+
+
+def csv_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Distinct values as written in a CSV file, of the kind that `read` infers from all of them."""
+    quoted = ['"' + text.replace('"', '""') + '"' for text in column.to_pylist() if text is not None]
+    if not quoted:
+        return column
+    raw = "\n".join(["value", *quoted]).encode()
+    values = _csv_table(raw, pa_csv.ConvertOptions(strings_can_be_null=True)).column("value")
+    position = np.cumsum(column.is_valid().to_numpy()) - 1
+    return values.take(pa.array(position, mask=column.is_null().to_numpy()))
+
+
+def _csv_table(raw: bytes, convert: pa_csv.ConvertOptions) -> pa.Table:
+    return pa_csv.read_csv(
+        io.BytesIO(raw),
+        # One block, so that a column's kind is inferred from all its rows; one thread, so that rows are numbered.
+        read_options=pa_csv.ReadOptions(use_threads=False, block_size=min(len(raw) + 1, 2**31 - 1)),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=convert,
+    )
 
 
 def write(evidence: Evidence, path: str | Path) -> None:
@@ -408,6 +682,8 @@ def write(evidence: Evidence, path: str | Path) -> None:
         "measures": list(evidence.measures),
         "positive": evidence.positive,
         "provenance": dict(evidence.provenance),
+        # Written where they are used alone, so that a file without them can be read by the versions before them.
+        **{role: value for role in LATER_ROLES if (value := getattr(evidence, role))},
     }
     table = evidence.table.replace_schema_metadata({METADATA: json.dumps(roles, sort_keys=True).encode()})
     temporary: Path | None = None

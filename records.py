@@ -346,6 +346,22 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What one attribute, or one group of it against the others, shows beside the comparisons. Nothing is gated on it."""
+
+    attribute: str
+    group: str  # "(all)" where it is of all groups
+    metric: str
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    words: str
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """Rates, gaps and verdicts for every declared group. `verdict` is None when nothing was gated."""
 
@@ -356,6 +372,7 @@ class Audit:
     findings: tuple[Finding, ...]
     verdicts: tuple[Mapping[str, Any], ...]  # {"attribute", "metric", "verdict", "reason", "tolerance"}
     verdict: Verdict | None
+    summaries: tuple[Summary, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

@@ -41,18 +41,32 @@ def verdict_line(verdict: str | None) -> str:
     return f"{SYMBOLS[verdict]} {MEANING[verdict]}"
 
 
-def _number(value: float | None, sign: str = "") -> str:
+def number(value: float | None, sign: str = "") -> str:
+    """Three decimals, or a dash."""
     return "–" if value is None else f"{value:{sign}.3f}"
 
 
-def _interval(low: float | None, high: float | None, sign: str = "") -> str:
+def interval(low: float | None, high: float | None, sign: str = "") -> str:
+    """Both ends, or a dash."""
     return "–" if low is None or high is None else f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def chance(p: float | None) -> str:
+    """A p-value, never 0."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+COUNTS = "n,k of n,applicants,selected,shortfall"
+RATES = (
+    "rate,gap,tolerance,p,before,after,change,margin,others,difference,ratio,impact ratio,the last item adds"
+)
+NUMERIC = frozenset(f"{COUNTS},{RATES}".split(","))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     made = Table(title=Text(printable(title)), title_justify="left")
     for name in columns:
-        numeric = name in {"n", "k of n", "rate", "gap", "tolerance", "p"}
+        numeric = name in NUMERIC
         whole = numeric or name in {"metric", "interval", "verdict", "previous", "separators", "special"}
         made.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
@@ -96,8 +110,8 @@ def head_table(heads: Any) -> str:
     return captured.get()
 
 
-def audit_tables(made: "Audit") -> str:
-    """Cells and findings as tables, verdicts and notes as lines."""
+def audit_tables(made: "Audit", more: str = "") -> str:
+    """Cells and findings as tables, `more` as it is, verdicts and notes as lines."""
     screen = console()
     with screen.capture() as captured:
         for attribute in dict.fromkeys(cell.attribute for cell in made.cells):
@@ -110,8 +124,8 @@ def audit_tables(made: "Audit") -> str:
                             cell.metric,
                             cell.group,
                             f"{cell.n}" if cell.k is None else f"{cell.k} of {cell.n}",
-                            _number(cell.estimate),
-                            _interval(cell.low, cell.high),
+                            number(cell.estimate),
+                            interval(cell.low, cell.high),
                             f"{cell.status}: {cell.note}" if cell.note else cell.status,
                         )
                         for cell in made.cells
@@ -127,6 +141,8 @@ def audit_tables(made: "Audit") -> str:
                     map(_row, _shown(made.findings)),
                 )
             )
+        if more:
+            screen.print(Text(more), end="")
         for entry in made.verdicts:
             line = (
                 f"{SYMBOLS[entry['verdict']]} {entry['verdict']}: {entry['metric']} by {entry['attribute']}"
@@ -160,11 +176,11 @@ def _row(finding: "Finding") -> tuple[str, ...]:
     return (
         finding.metric,
         f"{finding.attribute}: {finding.group} minus {finding.reference}",
-        _number(finding.estimate, "+"),
-        _interval(finding.low, finding.high, "+"),
+        number(finding.estimate, "+"),
+        interval(finding.low, finding.high, "+"),
         f"{finding.n_group}, {finding.n_reference}",
         "–" if finding.tolerance is None else f"{finding.tolerance:g}",
-        _number(finding.p_adjusted),
+        chance(finding.p_adjusted),
         verdict,
     )
 
@@ -184,7 +200,7 @@ def review_summary(made: "Review", out: Path, *, quiet: bool) -> str:
             worst = max(deciding, key=lambda f: abs(f.estimate or 0.0))
         lines.append(
             f"whom:   {worst.metric}, {worst.attribute}: {worst.group} minus {worst.reference} "
-            f"{_number(worst.estimate, '+')} {_interval(worst.low, worst.high, '+')}, "
+            f"{number(worst.estimate, '+')} {interval(worst.low, worst.high, '+')}, "
             f"n = {worst.n_group} and {worst.n_reference}"
         )
     if made.ledgers:
@@ -248,7 +264,7 @@ def word_table(effects: Sequence["WordEffect"], unit: str, most: int, confidence
                     (
                         effect.unit,
                         f"{effect.mean:+.3f}",
-                        _interval(effect.low, effect.high, "+"),
+                        interval(effect.low, effect.high, "+"),
                         f"{effect.n_occurrences}",
                         f"{effect.n_examples}",
                         f"{effect.positive:.0%}",

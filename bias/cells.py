@@ -1,84 +1,78 @@
-"""Rates and means of every group: each out of its own denominator, with its interval and its status."""
+"""A metric in every group: its estimate out of its own denominator, with its interval and its status."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Mapping
 
 from ..records import Cell, Status
+from .areas import Area
 from .attributes import Attribute
-from .counts import Counts
-from .groups import ALL
-from .intervals import mean_interval, wilson
-from .metrics import METRICS
+from .estimates import Counted, Design, Estimate, interval_of, units, value_of
+from .groups import ALL, Ints
+from .influence import Influenced, Scale
+from .intervals import Interval
 from .policy import Policy
+from .scored import Undefined
+
+NOBODY = "nobody in the denominator"
 
 
-def status_of(n: int, rules: Policy) -> tuple[Status, str]:
-    """Whether n rows in a denominator are enough for the policy, and the words for it where they are not."""
-    if n == 0:
-        return "insufficient", "nobody in the denominator"
+def status_of(made: Estimate | Area, rules: Policy, cluster: Ints | None) -> tuple[Status, str]:
+    """Whether an estimate may be judged under the policy, and the words for it where it may not."""
+    n = size_of(made)
+    if isinstance(made, Undefined):
+        return ("insufficient" if n == 0 or made.reason == NOBODY else "undefined"), made.reason
     if n < rules.min_group:
         return "insufficient", f"{n} in the denominator, the policy asks for {rules.min_group}"
+    if isinstance(made, Counted | Area):
+        return "ok", ""
+    independent = units(made, cluster)
+    if independent < 2:
+        one = "one row has" if cluster is None else f"{n} rows of one cluster have"
+        return "insufficient", f"{one} no standard error"
     return "ok", ""
 
 
-def rate_cells(
-    attribute: Attribute, counts: Mapping[str, Counts], everybody: Counts, rates: Sequence[str], rules: Policy
+def size_of(made: Estimate | Area) -> int:
+    """Rows in the denominator."""
+    return made.value.n if isinstance(made, Area) else made.n
+
+
+def cells_of(
+    attribute: Attribute,
+    metric: str,
+    estimates: Mapping[str, Estimate | Area],
+    design: Design,
+    rules: Policy,
+    *,
+    scale: Scale = "identity",
 ) -> list[Cell]:
-    """Each available rate of everybody and of each group: k of n, Wilson's interval, status."""
+    """One metric of everybody and of each group."""
     made = []
-    for metric in METRICS:
-        if metric.name not in rates:
-            continue
-        for group, counted in {ALL: everybody, **counts}.items():
-            k, n = metric.of(counted)
-            status, note = status_of(n, rules)
-            ends = wilson(k, n, rules.confidence) if n else None
-            made.append(
-                Cell(
-                    attribute=attribute.name,
-                    group=group,
-                    metric=metric.name,
-                    n_rows=counted.n,
-                    n=n,
-                    k=k,
-                    estimate=k / n if n else None,
-                    low=ends.low if ends else None,
-                    high=ends.high if ends else None,
-                    status=status,
-                    note=attribute.exclude.get(group, note),
-                )
+    for group in (ALL, *attribute.members):
+        estimate = estimates[group]
+        status, note = status_of(estimate, rules, design.cluster)
+        ends = _ends(estimate, rules.confidence, design.cluster, scale)
+        made.append(
+            Cell(
+                attribute=attribute.name,
+                group=group,
+                metric=metric,
+                n_rows=design.rows(attribute.rows(group)),
+                n=size_of(estimate),
+                k=estimate.k if isinstance(estimate, Counted) else None,
+                estimate=estimate.estimate if isinstance(estimate, Area) else value_of(estimate),
+                low=ends.low if ends else None,
+                high=ends.high if ends else None,
+                status=status,
+                note=attribute.exclude.get(group, note),
             )
+        )
     return made
 
 
-def mean_cells(
-    attribute: Attribute, means: Mapping[str, npt.NDArray[np.float64]], rules: Policy
-) -> list[Cell]:
-    """The mean of each score and measure, of everybody and of each group: n, Student's interval, status."""
-    made = []
-    everybody = {ALL: list(range(sum(map(len, attribute.members.values()))))}
-    for name, values in means.items():
-        for group, rows in {**everybody, **attribute.members}.items():
-            part = values[np.asarray(rows, dtype=int)]
-            status, note = status_of(len(part), rules)
-            ends = mean_interval(part, rules.confidence) if len(part) > 1 else None
-            if status == "ok" and ends is None:
-                status, note = "insufficient", "one row has no standard error"
-            made.append(
-                Cell(
-                    attribute=attribute.name,
-                    group=group,
-                    metric=name,
-                    n_rows=len(part),
-                    n=len(part),
-                    k=None,
-                    estimate=float(part.mean()) if len(part) else None,
-                    low=ends.low if ends else None,
-                    high=ends.high if ends else None,
-                    status=status,
-                    note=attribute.exclude.get(group, note),
-                )
-            )
-    return made
+def _ends(made: Estimate | Area, confidence: float, cluster: Ints | None, scale: Scale) -> Interval | None:
+    if isinstance(made, Area):
+        return made.interval(confidence, cluster=cluster)
+    ends = interval_of(made, confidence, cluster, scale)
+    if ends is not None and isinstance(made, Influenced) and scale == "logit":
+        return Interval(max(0.0, ends.low), min(1.0, ends.high))
+    return ends

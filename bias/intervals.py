@@ -35,7 +35,28 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     return _wilson(k / n, n, confidence)
 
 
-def _wilson(p: float, n: int, confidence: float) -> Interval:
+def wilson_of_effective_n(rate: float, n: float, confidence: float = 0.95) -> Interval:
+    """Wilson's interval of a rate seen in n rows, where n may be fractional: an effective number of rows.
+
+    For weighted or clustered rows (Korn & Graubard 1998, Survey Methodology 24; Dean & Pagano 2015, Statistical
+    Methods in Medical Research 24).
+    """
+    if not 0 <= rate <= 1 or not 0 < n < math.inf:
+        raise ValueError(f"a rate of {rate} in {n} rows: expected 0 <= rate <= 1 and n > 0")
+    return _wilson(rate, n, confidence)
+
+
+def newcombe_of_effective_n(
+    rate_1: float, n_1: float, rate_2: float, n_2: float, confidence: float = 0.95
+) -> Interval:
+    """Newcombe's interval (method 10) of a difference of rates from two effective numbers of rows, independent."""
+    l1, u1 = wilson_of_effective_n(rate_1, n_1, confidence)
+    l2, u2 = wilson_of_effective_n(rate_2, n_2, confidence)
+    d = rate_1 - rate_2
+    return Interval(d - math.hypot(rate_1 - l1, u2 - rate_2), d + math.hypot(u1 - rate_1, rate_2 - l2))
+
+
+def _wilson(p: float, n: float, confidence: float) -> Interval:
     z = _z(confidence)
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))

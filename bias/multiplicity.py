@@ -1,7 +1,12 @@
 """Adjusted p-values for several tests, in the order in which the tests were given."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
+
+from ..errors import UsageError, did_you_mean, first
 
 
 def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -21,6 +26,44 @@ def benjamini_yekutieli(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Benjamini & Yekutieli's adjusted p-values (2001), valid under any dependence."""
     values = _checked(p)
     return _step_up(values, float(np.sum(1.0 / np.arange(1, len(values) + 1))))
+
+
+class Gate(NamedTuple):
+    """Adjusted p-values of one attribute: that its groups differ at all, and of each of its comparisons."""
+
+    any_difference: float
+    members: npt.NDArray[np.float64]
+
+
+def gatekeeping(homogeneity: Mapping[str, float], members: Mapping[str, npt.ArrayLike]) -> dict[str, Gate]:
+    """Adjusted p-values of attributes first, of their comparisons only behind them.
+
+    A member's is the larger of its attribute's p and its own Holm-adjusted one among the attribute's, times the
+    number of attributes. So a comparison is never significant where its attribute is not. The chance of any false
+    rejection, of attributes and comparisons together, stays below alpha under any dependence: an attribute whose
+    groups do not differ has to pass its own test at alpha / attributes; in one whose groups differ, Holm holds its
+    comparisons to alpha / attributes (Dmitrienko, Offen & Westfall 2003, gatekeeping, with equal shares).
+
+    Args:
+        homogeneity: attribute -> p of the hypothesis that none of its groups differ.
+        members: attribute -> p of its comparisons, in any order.
+
+    Raises:
+        UsageError: the two name different attributes.
+        ValueError: something that is no p-value.
+    """
+    missing = [name for name in homogeneity if name not in members]
+    missing += [name for name in members if name not in homogeneity]
+    if missing:
+        hint = did_you_mean(missing[0], [name for name in (*homogeneity, *members) if name not in missing])
+        raise UsageError(f"{first(missing)} is in one of homogeneity and members alone: {hint}")
+    shares = len(homogeneity)
+    made = {}
+    for name, p in homogeneity.items():
+        gate = float(_checked([p])[0])
+        own = np.maximum(gate, holm(members[name]))
+        made[name] = Gate(min(1.0, gate * shares), np.minimum(1.0, own * shares))
+    return made
 
 
 def _checked(p: npt.ArrayLike) -> npt.NDArray[np.float64]:

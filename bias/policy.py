@@ -3,13 +3,16 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import PolicyError, did_you_mean
 from .metrics import BY_NAME
+
+DECISIONS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
 class GroupRule(BaseModel):
@@ -22,16 +25,29 @@ class GroupRule(BaseModel):
     exclude: dict[str, str] = Field(
         default_factory=dict, description="group -> why it is compared in no gate"
     )
+    compare: Literal["pairs", "reference", "complement", "overall"] = Field(
+        default="pairs",
+        description="with whom: every pair; each with the reference; with everybody else; with everybody",
+    )
+    bins: tuple[float, ...] = Field(
+        default=(), description="ascending edges that cut a column of numbers into groups, [20, 40) and so on"
+    )
 
-    @field_validator("values", mode="before")
+    @field_validator("values", "bins", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list):
+            return tuple(float(v) if type(v) is int else v for v in value)
+        return value
 
     @model_validator(mode="after")
     def _compared(self) -> "GroupRule":
         if self.reference in self.exclude:
             raise ValueError(f"{self.reference!r} is both reference and excluded")
+        if self.compare == "reference" and self.reference is None:
+            raise ValueError('compare = "reference" needs a reference: a group, "(largest)" or "(best)"')
+        if len(self.bins) == 1 or any(not a < b for a, b in pairwise(self.bins)):
+            raise ValueError(f"bins are {list(self.bins)}; two ascending edges or more are expected")
         return self
 
     @field_validator("exclude")
@@ -41,6 +57,32 @@ class GroupRule(BaseModel):
         if empty:
             raise ValueError(f"the exclusion of {empty[0]!r} needs a written reason")
         return value
+
+
+class OutputRule(BaseModel):
+    """One output of several: the columns of its truth and of its decision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    label: str = Field(description="column of the truth")
+    prediction: str = Field(description="column of the decision")
+
+
+class CostRule(BaseModel):
+    """What a decision costs, by what would have been right."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    unit: str = Field(description="of the costs: EUR, hours, ...")
+    true_positive: float = Field(default=0.0, allow_inf_nan=False)
+    false_positive: float = Field(default=0.0, allow_inf_nan=False)
+    false_negative: float = Field(default=0.0, allow_inf_nan=False)
+    true_negative: float = Field(default=0.0, allow_inf_nan=False)
+
+    @field_validator("true_positive", "false_positive", "false_negative", "true_negative", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return float(value) if type(value) is int else value
 
 
 class Policy(BaseModel):
@@ -62,6 +104,17 @@ class Policy(BaseModel):
     )
     groups: dict[str, GroupRule] = Field(
         default_factory=dict, description="attributes audited; all, if none is named"
+    )
+    task: Literal["binary", "multiclass", "multilabel", "regression"] = Field(
+        default="binary", description="what label and prediction are"
+    )
+    outputs: dict[str, OutputRule] = Field(
+        default_factory=dict, description="multilabel: each output's columns"
+    )
+    costs: CostRule | None = Field(default=None, description="what decisions cost: audited as expected_cost")
+    family: Literal["holm", "gatekeeping"] = Field(
+        default="holm",
+        description="p adjusted over all pairs; or attributes first, then the pairs of those that differ",
     )
 
     @field_validator("intersections", mode="before")
@@ -87,10 +140,12 @@ class Policy(BaseModel):
 
     @model_validator(mode="after")
     def _tolerances(self) -> "Policy":
+        if bool(self.outputs) != (self.task == "multilabel"):
+            raise ValueError('outputs and task = "multilabel" go together: give both, or neither')
         for metric, value in self.tolerance.items():
             if not value >= 0 or value == float("inf"):
                 raise ValueError(f"the tolerance of {metric} is {value}; a number of 0 or more is expected")
-            if metric in BY_NAME and value > 1:
+            if metric.split("[")[0] in BY_NAME and BY_NAME[metric.split("[")[0]].kind == "rate" and value > 1:
                 raise ValueError(f"the tolerance of {metric} is {value}; a difference of rates is at most 1")
         if self.tolerance and not (self.set_by or "").strip():
             raise ValueError(
@@ -109,18 +164,33 @@ class Policy(BaseModel):
             f"confidence = {self.confidence!r}",
             f"min_group = {self.min_group}",
         ]
+        lines += [
+            f"{key} = {_quote(getattr(self, key))}"
+            for key in ("task", "family")
+            if getattr(self, key) != Policy.model_fields[key].default
+        ]
         if self.intersections:
             listed = ", ".join(f"[{', '.join(map(_quote, names))}]" for names in self.intersections)
             lines.append(f"intersections = [{listed}]")
         if self.tolerance:
             lines += ["", "[tolerance]"]
             lines += [f"{_quote(metric)} = {value!r}" for metric, value in self.tolerance.items()]
+        if self.costs is not None:
+            lines += ["", "[costs]", f"unit = {_quote(self.costs.unit)}"]
+            lines += [f"{cell} = {getattr(self.costs, cell)!r}" for cell in DECISIONS]
+        for name, output in self.outputs.items():
+            lines += ["", f"[outputs.{_quote(name)}]", f"label = {_quote(output.label)}"]
+            lines.append(f"prediction = {_quote(output.prediction)}")
         for attribute, rule in self.groups.items():
             lines += ["", f"[groups.{_quote(attribute)}]"]
             if rule.values:
                 lines.append(f"values = [{', '.join(map(_quote, rule.values))}]")
             if rule.reference is not None:
                 lines.append(f"reference = {_quote(rule.reference)}")
+            if rule.compare != "pairs":
+                lines.append(f"compare = {_quote(rule.compare)}")
+            if rule.bins:
+                lines.append(f"bins = [{', '.join(repr(edge) for edge in rule.bins)}]")
             if rule.exclude:
                 pairs = ", ".join(f"{_quote(k)} = {_quote(v)}" for k, v in rule.exclude.items())
                 lines.append(f"exclude = {{ {pairs} }}")
@@ -148,7 +218,8 @@ def parse_policy(values: Mapping[str, Any], *, where: str) -> Policy:
 def _words(item: Any) -> str:
     place = [str(part) for part in item["loc"]]
     if item["type"] == "extra_forbidden":
-        fields = GroupRule.model_fields if place[0] == "groups" and len(place) > 1 else Policy.model_fields
+        inside: dict[str, type[BaseModel]] = {"groups": GroupRule, "outputs": OutputRule, "costs": CostRule}
+        fields = (inside.get(place[0], Policy) if len(place) > 1 else Policy).model_fields
         return f"there is no key {'.'.join(place)!r}: {did_you_mean(place[-1], fields)}"
     message = str(item["msg"]).removeprefix("Value error, ")
     got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
@@ -186,6 +257,7 @@ def policy_from_flags(
     confidence: float = 0.95,
     min_group: int = 1,
     positive: str | None = None,
+    task: str = "binary",
 ) -> Policy:
     """The policy that the command's flags amount to."""
     return parse_policy(
@@ -195,8 +267,15 @@ def policy_from_flags(
             "confidence": confidence,
             "min_group": min_group,
             "positive": positive,
+            "task": task,
             "tolerance": dict(tolerances),
             "groups": {name: {} for name in groups},
         },
         where="the command's flags",
     )
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON schema of a policy.toml, for editors that check TOML against one."""
+    made = Policy.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

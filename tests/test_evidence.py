@@ -1,7 +1,10 @@
 """Evidence: roles travel with the file, unknown stays unknown, and bad tables are refused at the border."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinometer.errors import DataError, OutputError, UsageError
-from clinometer.evidence import from_columns, from_frame, read, write
+from clinometer.evidence import _text, from_columns, from_frame, from_table, read, write
 
 COLUMNS = {
     "person": ["p1", "p2", "p3", "p4"],
@@ -102,7 +105,119 @@ def test_frames_of_pandas_and_arrow_are_the_same_evidence(made):
         np.testing.assert_array_equal(other.column("logit"), made.column("logit"))
 
 
+COUNTED = {
+    "race": ["a", "b", None],
+    "n": [3, 1, 2],
+    "w": [0.5, 0.0, 2.0],
+    "document": ["d1", "d2", "d1"],
+    "office": ["x", None, "y"],
+    "member": [True, False, True],
+    "lean": [1.5, 2.0, -1.0],
+    "q": [0.5, 0.0, 8.0],
+}
+COUNTED_ROLES = {
+    "groups": ("race",),
+    "measures": ("lean",),
+    "count": "n",
+    "weight": "w",
+    "cluster": "document",
+    "strata": ("office", "member"),
+    "squares": {"lean": "q"},
+}
+
+
+def test_a_row_may_stand_for_several():
+    made = from_columns(COUNTED, **COUNTED_ROLES)
+    assert (len(made), made.n) == (3, 6)
+    assert made.counts.tolist() == [3, 1, 2] and made.counts.dtype == np.int64
+    assert made.weights.tolist() == [0.5, 0.0, 2.0]
+    assert made.clusters.tolist() == [0, 1, 0]
+    codes, names = made.stratum
+    assert codes.tolist() == [0, -1, 1] and names == ("x & True", "y & True")
+    assert repr(made) == "Evidence(3 distinct rows of 6, groups ['race'], 1 measures)"
+    single = from_columns(COUNTED, **{**COUNTED_ROLES, "strata": ["office"]}).stratum
+    assert single[0].tolist() == [0, -1, 1] and single[1] == ("x", "y")
+
+
+def test_without_these_roles_each_row_stands_for_itself(made):
+    assert made.n == 4 and made.counts.tolist() == [1, 1, 1, 1]
+    assert made.weights.tolist() == [1.0, 1.0, 1.0, 1.0]
+    assert made.clusters is None and made.stratum is None
+
+
+def test_codes_point_into_sorted_names(made):
+    codes, names = made.codes("race")
+    assert codes.tolist() == [0, -1, 1, -1] and codes.dtype == np.int32
+    assert names == ("black", "white")
+    with pytest.raises(DataError, match="no column 'rase'"):
+        made.codes("rase")
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(), st.integers(-9, 9)), min_size=1, max_size=12)
+    | st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=12)
+    | st.lists(st.one_of(st.none(), st.booleans()), min_size=1, max_size=12)
+    | st.lists(st.one_of(st.none(), st.dates()), min_size=1, max_size=12)
+)
+def test_groups_equal_a_plain_loop_over_the_values(values):
+    for table in (pa.table({"g": values}), pa.table({"g": pa.chunked_array([pa.array(values)] * 2)})):
+        made = from_table(table, groups=["g"])
+        assert made.group("g") == tuple(_text(value) for value in table["g"].to_pylist())
+        encoded = made.codes("g")
+        assert tuple(None if c < 0 else encoded[1][c] for c in encoded[0]) == made.group("g")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint64(), pa.float32(), pa.decimal128(5, 2), pa.bool_(), pa.string()]
+)
+def test_every_kind_of_number_is_read(kind):
+    table = pa.table({"a": pa.chunked_array([pa.array([1, None], pa.int8()), pa.array([0], pa.int8())])})
+    made = from_table(table.set_column(0, "a", table["a"].cast(kind)))
+    np.testing.assert_array_equal(made.column("a"), [1.0, np.nan, 0.0])
+
+
+def test_dictionaries_that_differ_in_each_chunk_are_one_column():
+    parts = [pa.array(["b", "a"]).dictionary_encode(), pa.array(["a", None, "c"]).dictionary_encode()]
+    made = from_table(pa.table({"g": pa.chunked_array(parts)}), groups=["g"])
+    assert made.group("g") == ("b", "a", "a", None, "c")
+    small = pa.DictionaryArray.from_arrays(pa.array([0, None], pa.uint8()), pa.array(["a"]))
+    assert from_table(pa.table({"g": small})).group("g") == ("a", None)
+
+
+def test_a_million_rows_are_coded_at_once():
+    codes = np.random.default_rng(0).integers(0, 4, 1_000_000)
+    table = pa.table({"g": pa.array(np.array(["a", "b", "c", ""])[codes]), "y": codes % 2, "s": codes / 4})
+    made = from_table(table, groups=["g"], label="y", score="s")
+    np.testing.assert_array_equal(made.codes("g")[0], np.where(codes == 3, -1, codes))
+    np.testing.assert_array_equal(made.binary("y"), codes % 2 == 1)
+
+
 # Files
+
+
+def test_counted_evidence_carries_its_roles(tmp_path):
+    made = from_columns(COUNTED, **COUNTED_ROLES)
+    write(made, tmp_path / "c.parquet")
+    back = read(tmp_path / "c.parquet")
+    for role in ("count", "weight", "cluster", "strata", "squares", "groups", "measures"):
+        assert getattr(back, role) == getattr(made, role)
+    assert back.table.equals(made.table)
+    fewer = read(tmp_path / "c.parquet", measures=[])
+    assert (fewer.measures, fewer.squares) == ((), {})
+    other = read(tmp_path / "c.parquet", strata=["office"], count="n", weight="q")
+    assert (other.strata, other.weight) == (("office",), "q")
+
+
+def test_a_file_without_later_roles_can_be_read_by_earlier_versions(made, tmp_path):
+    write(made, tmp_path / "e.parquet")
+    kept = json.loads(pa_parquet.read_schema(tmp_path / "e.parquet").metadata[b"clinometer"])
+    earlier = {"id", "label", "prediction", "score", "groups", "measures", "positive", "provenance"}
+    assert set(kept) == earlier
+
+
+def test_a_csv_of_counts_is_read_by_naming_columns(tmp_path):
+    back = csv(tmp_path, "g,n,w\na,3,0.5\nb,2,1\n", groups=["g"], count="n", weight="w")
+    assert back.n == 5 and back.weights.tolist() == [0.5, 1.0]
 
 
 def test_a_parquet_file_carries_its_roles(made, tmp_path):
@@ -213,6 +328,59 @@ def test_columns_of_two_lengths_or_kinds_are_refused():
         from_frame(pd.DataFrame([[1, 2]], columns=["a", "a"]))
     with pytest.raises(DataError, match="list is no data frame"):
         from_frame([1])
+
+
+@pytest.mark.parametrize(
+    ("role", "values", "says"),
+    [
+        ("count", [1, 0], r"'v' has 1 counts that are no whole number of at least 1; first rows: 'b'"),
+        ("count", [1.0, 2.5], r"'v' has 1 counts .*first rows: 'b'"),
+        ("count", [None, 2], r"'v' has 1 counts .*first rows: 'a'"),
+        ("count", [2.0**61, 2.0**62], r"'v' adds up to .* rows; below 2\*\*62 are expected"),
+        ("count", ["x", "y"], r"no numbers, e\.g\. 'x'"),
+        (
+            "weight",
+            [0.5, -0.5],
+            r"'v' has 1 negative weights; first rows: 'b'\. A weight says how many people",
+        ),
+        ("weight", [0.0, 0.0], r"'v' has the weight 0 in every row"),
+        ("weight", [1.0, float("inf")], r"'v' has 1 values that are missing or not finite; first rows: 'b'"),
+        ("weight", [None, 1.0], r"'v' has 1 values that are missing or not finite; first rows: 'a'"),
+        ("cluster", ["d", ""], r"'v' has 1 rows without a cluster; first rows: 'b'"),
+    ],
+)
+def test_counts_weights_and_clusters_that_cannot_be_are_refused_with_their_rows(role, values, says):
+    with pytest.raises(DataError, match=says):
+        from_columns({"id": ["a", "b"], "v": values}, **{role: "v"})
+
+
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), None])
+def test_squares_that_cannot_be_are_refused_with_their_rows(bad):
+    columns = {"id": ["a", "b"], "m": [1.0, 2.0], "n": [2, 2], "q": [0.5, bad]}
+    with pytest.raises(DataError, match=r"'q' has 1 sums of squares .*; first rows: 'b'"):
+        from_columns(columns, measures=["m"], count="n", squares={"m": "q"})
+
+
+def test_roles_that_do_not_go_together_are_refused():
+    columns = {"m": [1.0, 2.0], "n": [2, 2]}
+    with pytest.raises(UsageError, match=r"squares are given for 'mm', no measure: did you mean 'm'\?"):
+        from_columns(columns, measures=["m"], count="n", squares={"mm": "m"})
+    with pytest.raises(UsageError, match="name the column of counts too"):
+        from_columns(columns, measures=["m"], squares={"m": "n"})
+    with pytest.raises(UsageError, match="'n' is named as count and as weight"):
+        from_columns(columns, count="n", weight="n")
+    for role in ("count", "weight", "cluster"):
+        with pytest.raises(UsageError, match="no column 'absent'"):
+            from_columns(columns, **{role: "absent"})
+    with pytest.raises(DataError, match=r"the stratum 'x & y' holds ' & '"):
+        _ = from_columns({"a": ["x & y"], "b": ["z"]}, strata=["a", "b"]).stratum
+
+
+def test_a_pattern_or_a_lazy_table_is_for_scan(tmp_path):
+    with pytest.raises(DataError, match=r"not a file but a pattern: clinometer\.sources\.scan"):
+        read(tmp_path / "part-*.parquet")
+    with pytest.raises(DataError, match=r"LazyFrame is no data frame.*clinometer\.sources\.scan"):
+        from_frame(pl.LazyFrame({"a": [1]}))
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,19 @@ except SystemExit as leave:
 
 @pytest.mark.parametrize(
     "module",
-    ["", ".records", ".errors", ".evidence", ".cli", ".terminal", ".bias", ".interpret", ".visualizers"]
+    [
+        "",
+        ".records",
+        ".errors",
+        ".evidence",
+        ".sources",
+        ".counting",
+        ".cli",
+        ".terminal",
+        ".bias",
+        ".interpret",
+        ".visualizers",
+    ]
     + [f".bias.{f.stem}" for f in MODULES if f.parts[0] == "bias" and f.stem != "__init__"],
 )
 def test_importing_loads_no_torch(module: str, tmp_path: Path) -> None:

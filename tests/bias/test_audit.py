@@ -187,7 +187,17 @@ def test_rates_equal_fairlearn_wherever_they_are_defined(rows):
 
 def test_every_metric_of_the_table_is_shown():
     made = audit(evidence((0.4, 0.6), 50))
-    assert {c.metric for c in made.cells} == {metric.name for metric in METRICS}
+    rates = {metric.name for metric in METRICS if metric.kind == "rate"}
+    assert {c.metric for c in made.cells} == rates
+    generator = np.random.default_rng(0)
+    scored = evidence((0.4, 0.6), 50, **{"p": generator.uniform(0.01, 0.99, 100)})
+    policy = parse_policy({"costs": {"unit": "EUR", "false_positive": 1, "false_negative": 5}}, where="test")
+    binary = audit(dataclasses.replace(scored, score="p", measures=()), policy)
+    columns = {"group": list("ab") * 20, "y": generator.normal(size=40), "f": generator.normal(size=40)}
+    numbers = from_columns(columns, label="y", prediction="f", groups=["group"])
+    regression = audit(numbers, parse_policy({"task": "regression"}, where="test"))
+    shown = {c.metric for c in (*binary.cells, *regression.cells)}
+    assert shown == {metric.name for metric in METRICS} | {"p"}
     only = audit(evidence((0.4, 0.6), 50, labels=False))
     assert {c.metric for c in only.cells} == {"selection_rate"}
 

@@ -1,0 +1,226 @@
+"""What the commands that judge files print: comparisons, control charts, slices, published rules."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .terminal import SYMBOLS, chance, console, interval, number, printable, table
+
+if TYPE_CHECKING:
+    from .bias.compared import Change, Comparison
+    from .bias.four_fifths import AdverseImpact
+    from .bias.local_law_144 import LocalLaw144
+    from .bias.monitored import Monitoring
+    from .bias.slice_records import SliceSearch
+    from .records import Audit
+
+CHANGED = {
+    "worse": ("exceeds tolerance", "worse: the declared margin is not kept"),
+    "no worse": ("within tolerance", "no worse: every declared margin is kept"),
+    "inconclusive": ("inconclusive", "inconclusive: these rows do not settle it"),
+    "not assessed": ("not assessed", "not assessed: a declared question could not be asked"),
+    None: (None, "no margin declared: nothing is judged"),
+}
+CHARTED = {
+    "alarm": ("exceeds tolerance", "alarm: a declared gap grew beyond its limits"),
+    "no alarm": ("within tolerance", "no alarm: no declared gap grew beyond its limits"),
+    "not assessed": ("not assessed", "not assessed: a declared gap could not be charted"),
+}
+MOST_POINTS = 12
+
+
+def summary_table(made: "Audit", most: int = 40) -> str:
+    """What each attribute shows beside its pairs; nothing is gated on it."""
+    if not made.summaries:
+        return ""
+    rows = (
+        (
+            one.metric,
+            one.attribute if one.group == "(all)" else f"{one.attribute}: {one.group}",
+            f"{one.n}",
+            number(one.estimate),
+            interval(one.low, one.high),
+            one.note or one.words,
+        )
+        for one in made.summaries[:most]
+    )
+    title = "summaries: nothing is gated on them"
+    left = len(made.summaries) - most
+    if left > 0:
+        title += f" ({left} more with --json)"
+    return _printed(title, ["metric", "of", "n", "rate", "interval", "what it says"], rows)
+
+
+def comparison_tables(made: "Comparison") -> str:
+    """What moved between two models, and the decision."""
+    judged = [one for one in made.changes if one.margin is not None]
+    shown = judged or list(made.changes)
+    text = _printed(
+        f"{made.title}: what changed on the same {made.n} rows"
+        + ("" if judged else ", nothing judged as no margin was declared"),
+        ["metric", "of", "before", "after", "change", "interval", "margin", "p", "decision"],
+        (
+            (
+                one.metric,
+                _whom(one),
+                number(one.before),
+                number(one.after),
+                number(one.change, "+"),
+                interval(one.low, one.high, "+"),
+                "–" if one.margin is None else f"{one.margin:g}",
+                chance(one.p_adjusted),
+                _said(one),
+            )
+            for one in shown
+        ),
+    )
+    left = len(made.changes) - len(shown)
+    if left:
+        text += f"{left} more changes were computed and not judged: see --json\n"
+    symbol, words = CHANGED[made.decision]
+    return text + _lines(made.notes) + f"{SYMBOLS[symbol]} {words}\n"
+
+
+def comparison_line(made: "Comparison") -> str:
+    symbol, words = CHANGED[made.decision]
+    return f"{SYMBOLS[symbol]} {words}\n"
+
+
+def monitoring_tables(made: "Monitoring") -> str:
+    """The charts of declared gaps: the last dates of each, and what was decided."""
+    text = ""
+    for one in made.charts:
+        title = f"{one.metric} by {one.attribute}: {one.group} minus {one.reference}"
+        if one.chart.centre is not None and one.chart.dispersion is not None:
+            title += f", usually {one.chart.centre:+.3f} (dispersion {one.chart.dispersion:.2f})"
+        points = one.chart.points[-MOST_POINTS:]
+        text += _printed(
+            f"{title}, the last {len(points)} of {len(one.chart.points)} dates",
+            ["date", "n", "gap", "interval", "status"],
+            (
+                (
+                    str(point.date),
+                    f"{point.n_group:.0f}, {point.n_reference:.0f}",
+                    number(point.estimate, "+"),
+                    interval(point.low, point.high, "+"),
+                    f"{point.status}: {point.note}" if point.note else point.status,
+                )
+                for point in points
+            ),
+        )
+        text += f"{SYMBOLS[CHARTED[one.outcome][0]]} {one.outcome}{f': {printable(one.reason)}' if one.reason else ''}\n"
+    return text + _lines(made.notes) + monitoring_line(made)
+
+
+def monitoring_line(made: "Monitoring") -> str:
+    symbol, words = CHARTED[made.outcome]
+    return f"{SYMBOLS[symbol]} {words}\n"
+
+
+def slice_table(made: "SliceSearch", most: int = 20) -> str:
+    """The slices that survived the search, one of each group of nested ones, and how the search was made."""
+    leaders = made.leaders[:most]
+    text = _printed(
+        f"slices whose {made.of} differs from everybody else's ({made.n:,} rows, {number(made.overall)} overall)",
+        ["slice", "n", "rate", "others", "difference", "interval", "p", "the last item adds"],
+        (
+            (
+                one.name,
+                f"{one.n}",
+                number(one.estimate),
+                number(one.complement),
+                number(one.effect, "+"),
+                interval(one.low, one.high, "+"),
+                chance(one.p_adjusted),
+                number(one.incremental_effect, "+"),
+            )
+            for one in leaders
+        ),
+    )
+    if not leaders:
+        text = f"no slice differs from everybody else by more than the search itself explains ({made.of})\n"
+    return text + (
+        f"searched: {made.n_searched:,} conjunctions of {len(made.columns)} columns"
+        f"{f' and {len(made.terms)} terms' if made.terms else ''}, up to {made.depth} items, {made.min_support:.1%} "
+        "support\n"
+        f"found:    {made.n_found:,} of {made.n_tested:,} tested, in {len(made.leaders)} nested families; "
+        f"{made.method}, {made.permutations:,} permutations, |z| beyond {made.critical:.2f}\n"
+        "note:     p and intervals account for the whole search; slices chosen by looking are no declared groups\n"
+    )
+
+
+def impact_table(made: "AdverseImpact") -> str:
+    """The four-fifths rule's findings, apart: ratio, significance, small numbers, shortfall."""
+    text = _printed(
+        f"{made.attribute}: selection beside {made.reference} ({made.n} rows; 29 CFR 1607.4(D))",
+        ["group", "k of n", "rate", "ratio", "interval", "below 4/5", "p", "small numbers", "shortfall"],
+        (
+            (
+                one.group,
+                f"{one.k} of {one.n}",
+                number(one.rate),
+                number(one.ratio),
+                interval(one.low, one.high),
+                _yes(one.below_four_fifths),
+                chance(one.p_adjusted),
+                _yes(one.small_numbers),
+                "–" if one.shortfall_to_rule is None else f"{one.shortfall_to_rule}",
+            )
+            for one in made.groups
+        ),
+    )
+    return text + _lines(made.notes)
+
+
+def local_law_table(made: "LocalLaw144") -> str:
+    """The tables of 6 RCNY 5-301, with intervals that the rule does not ask for."""
+    text = ""
+    for name in dict.fromkeys(one.table for one in made.categories):
+        rows = [one for one in made.categories if one.table == name]
+        text += _printed(
+            f"{name}: {made.rate} ({made.n} applicants; New York City Local Law 144)",
+            [name, "applicants", "selected", "rate", "impact ratio", "interval", "status"],
+            (
+                (
+                    one.category,
+                    f"{one.n_applicants}",
+                    f"{one.n_selected}",
+                    number(one.rate),
+                    number(one.impact_ratio),
+                    interval(one.low, one.high),
+                    f"{one.status}: {one.note}" if one.note else one.status,
+                )
+                for one in rows
+            ),
+        )
+    for one in made.unknown:
+        text += f"unknown: {one.n_applicants} applicants have no category of {printable(one.table)}; "
+        text += f"{one.n_selected} selected\n"
+    return text + _lines(made.notes)
+
+
+def _whom(one: "Change") -> str:
+    if one.is_gap:
+        return f"gap: {one.group} minus {one.reference}"
+    return "everybody" if not one.attribute else f"{one.attribute}: {one.group}"
+
+
+def _said(one: "Change") -> str:
+    if one.decision is None:
+        return "not judged" if one.status == "ok" else f"{one.status}: {one.reason}"
+    words = f"{SYMBOLS[CHANGED[one.decision][0]]} {one.decision}"
+    return f"{words}: {one.reason}" if one.reason and one.decision != "no worse" else words
+
+
+def _yes(value: bool | None) -> str:
+    return "–" if value is None else "yes" if value else "no"
+
+
+def _lines(notes: Iterable[str]) -> str:
+    return "".join(f"note: {printable(note)}\n" for note in notes)
+
+
+def _printed(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(table(title, columns, rows))
+    return captured.get()

@@ -1,0 +1,51 @@
+"""What commands print and write: a reader that went away changes no exit code, and a file is whole or not there."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .errors import OutputError
+from .records import plain
+
+
+def as_json(made: Any) -> str:
+    """A record as JSON, the same bytes each time."""
+    return json.dumps(plain(made), ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        temporary = Path(name)
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}. Name another with --out."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def emit(text: str) -> None:
+    """Print; a reader that went away (`| head`) changes no exit code."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def emit_json(text: str) -> None:
+    """Print JSON; where the terminal or pipe has no Unicode, with JSON's own escapes."""
+    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+        text = json.dumps(json.loads(text), sort_keys=True, indent=1) + "\n"
+    emit(text)

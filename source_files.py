@@ -1,0 +1,251 @@
+"""Files as lazy tables of DuckDB, which reads them piece by piece."""
+
+import csv
+import glob
+import gzip
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from .distinct_rows import Roles, binned_before
+from .errors import DataError, UsageError, did_you_mean, first
+from .evidence import roles_of
+
+CSV, PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
+# What pyarrow reads as missing in a CSV file, and therefore `evidence.read` too.
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
+)
+
+
+def kind_of(file: Path) -> tuple[str, ...]:
+    for kind in (CSV, PARQUET):
+        if file.name.lower().endswith(kind):
+            return kind
+    raise DataError(
+        f"{file} has the suffix {file.suffix or '(none)'!r}; {first([*CSV, *PARQUET])} is expected."
+    )
+
+
+def files_of(source: Any) -> list[Path]:
+    """The files that are named, in order, each once; patterns in the order of names."""
+    found: dict[Path, None] = {}
+    for part in [source] if isinstance(source, (str, Path)) else source:
+        if Path(part).is_file():
+            found[Path(part)] = None
+            continue
+        matches = sorted(Path(name) for name in glob.glob(str(part), recursive=True) if Path(name).is_file())
+        if not matches:
+            raise DataError(
+                f"{part} is no file, and matches none. Name CSV or Parquet files, or a saved data set."
+            )
+        found |= dict.fromkeys(matches)
+    files = list(found)
+    if not files:
+        raise DataError("there are no files. Name at least one CSV or Parquet file.")
+    other = [file for file in files if kind_of(file) != kind_of(files[0])]
+    if other:
+        raise DataError(
+            f"{files[0]} and {other[0]} are of two kinds. Scan each kind by itself, and merge the counts."
+        )
+    empty = [file for file in files if file.stat().st_size == 0]
+    if empty:
+        raise DataError(f"{first(empty)} is empty.")
+    return files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What DuckDB may use: memory, threads, and a folder for what does not fit into memory."""
+
+    memory_limit: str | None = None
+    threads: int | None = None
+    temporary: str | Path | None = None
+
+    @property
+    def stated(self) -> list[str]:
+        """The names of those that were given."""
+        return [item.name for item in fields(self) if getattr(self, item.name) is not None]
+
+    def connected(self) -> Any:
+        """A DuckDB of its own, in memory, within these bounds; it fetches nothing from a network."""
+        import duckdb
+
+        folder = Path(self.temporary if self.temporary is not None else tempfile.gettempdir())
+        if not folder.is_dir():
+            raise UsageError(f"temporary is {str(folder)!r}, which is no folder.")
+        settings: dict[str, Any] = {
+            "memory_limit": self.memory_limit or "1GB",
+            "temp_directory": str(folder / f"clinometer-duckdb-{os.getpid()}"),
+            "autoinstall_known_extensions": False,
+        }
+        if self.threads is not None:
+            if self.threads < 1:
+                raise UsageError(f"threads is {self.threads}; at least 1 is expected.")
+            settings["threads"] = self.threads
+        try:
+            return duckdb.connect(":memory:", config=settings)
+        except duckdb.Error as error:
+            raise UsageError(f"memory_limit={self.memory_limit!r}: {str(error).splitlines()[0]}") from error
+
+
+def _literal(file: Path) -> str:
+    """A file's name in which DuckDB sees no pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", str(file))
+
+
+def parquet_relation(
+    files: Sequence[Path], given: dict[str, Any], options: Options
+) -> tuple[Any, dict[str, Any]]:
+    schemas = []
+    for file in files:
+        try:
+            schemas.append(pa_parquet.read_schema(file))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{file} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
+    roles = roles_of(schemas[0], files[0], given)
+    needed = _needed(Roles.of(roles))
+    carried = roles.get("provenance") or {}
+    for file, schema in zip(files, schemas, strict=True):
+        if file != files[0]:
+            other = roles_of(schema, file, given)
+            differ = [
+                name for name in roles | other if name != "provenance" and roles.get(name) != other.get(name)
+            ]
+            if differ:
+                raise DataError(
+                    f"{file} carries another {first(differ)} than {files[0]}: {other.get(differ[0])!r} and "
+                    f"{roles.get(differ[0])!r}. Name it."
+                )
+            one, two = (binned_before(made.get("provenance") or {}) for made in (roles, other))
+            if one != two:
+                raise DataError(
+                    f"{file} and {files[0]} keep their scores in different bins, or one of them exactly. Read each "
+                    "with clinometer.evidence.read, and merge them."
+                )
+            theirs = other.get("provenance") or {}
+            carried = {name: value for name, value in carried.items() if theirs.get(name) == value}
+        _same_columns(files[0], schemas[0].names, file, schema.names, needed)
+    relation = options.connected().read_parquet([_literal(file) for file in files], union_by_name=True)
+    counted = (roles.get("provenance") or {}).get("counted")
+    return relation, {**roles, "provenance": {**carried, "counted": counted}}
+
+
+def _needed(roles: Roles) -> list[str]:
+    return [name for name in dict.fromkeys((roles.id, *roles.texts, *roles.numbers)) if name is not None]
+
+
+def _same_columns(
+    one: Path, names: Sequence[str], file: Path, others: Sequence[str], needed: Sequence[str]
+) -> None:
+    absent = [name for name in needed if name in names and name not in others]
+    if absent:
+        raise DataError(
+            f"{file} has no column {first(absent)}, which {one} has: {did_you_mean(absent[0], others)}"
+        )
+
+
+def csv_relation(
+    files: Sequence[Path], given: dict[str, Any], options: Options
+) -> tuple[Any, dict[str, Any]]:
+    """Every column as it is written; columns of numbers as numbers."""
+    headers = {file: _header(file) for file in files}
+    names = headers[files[0]]
+    roles = roles_of(pa.schema([pa.field(name, pa.string()) for name in names]), files[0], given)
+    made = Roles.of(roles)
+    made.check(names)
+    needed = _needed(made)
+    for file in files:
+        _same_columns(files[0], names, file, headers[file], needed)
+    connection = options.connected()
+    relations = []
+    for header in dict.fromkeys(tuple(headers[file]) for file in files):
+        alike = [_literal(file) for file in files if tuple(headers[file]) == header]
+        kinds = {name: "DOUBLE" if name in made.numbers else "VARCHAR" for name in header}
+        relation = connection.read_csv(
+            alike,
+            columns=kinds,
+            auto_detect=False,
+            header=True,
+            delimiter=",",
+            quotechar='"',
+            escapechar='"',
+            na_values=list(MISSING),
+        )
+        relations.append(relation.project(", ".join('"' + name.replace('"', '""') + '"' for name in needed)))
+    joined = relations[0]
+    for relation in relations[1:]:
+        joined = joined.union(relation)
+    return joined, roles
+
+
+def _header(file: Path) -> list[str]:
+    opened = gzip.open if file.name.lower().endswith(".gz") else open
+    try:
+        with opened(file, "rt", encoding="utf-8-sig", newline="") as lines:
+            header = next((row for row in csv.reader(lines) if row), None)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8: {error.reason}. Save it as UTF-8, e.g. with iconv.") from error
+    if header is None:
+        raise DataError(f"{file} is empty. One header line and one row per example are expected.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{file} has two columns called {first(twice)}. Give each column its own name.")
+    return header
+
+
+def saved_dataset(folder: Path) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
+    """The table of a data set saved with `save_to_disk`, mapped and not read; the names of its classes."""
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits", [])
+        raise DataError(f"{folder} holds the splits {first(splits)}. Name one of them: its folder is within.")
+    if not (folder / "state.json").is_file():
+        raise DataError(
+            f"{folder} is a folder without state.json, so no data set that was saved with save_to_disk. "
+            f"For files in a folder give a pattern, as {folder / '*.parquet'}."
+        )
+    state = _json(folder / "state.json")
+    if state.get("_indices_data_files") or state.get("_indices_files"):
+        raise DataError(
+            f"{folder} was saved with a selection of its rows apart. Save it again after flatten_indices()."
+        )
+    tables = []
+    for entry in state.get("_data_files", []):
+        file = folder / entry["filename"]
+        if not file.is_file():
+            raise DataError(f"{folder} lacks {entry['filename']!r}, which its state.json names.")
+        try:
+            mapped = pa.memory_map(str(file))
+            try:
+                tables.append(pa.ipc.open_stream(mapped).read_all())
+            except pa.ArrowInvalid:
+                tables.append(pa.ipc.open_file(mapped).read_all())
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{file} is no Arrow file: {str(error).splitlines()[0]}") from error
+    if not tables:
+        raise DataError(f"{folder} names no data files in its state.json.")
+    info = folder / "dataset_info.json"
+    features = (_json(info).get("features") or {}) if info.is_file() else {}
+    classes = {
+        name: tuple(feature["names"])
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+    }
+    return pa.concat_tables(tables), classes
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}") from error
+    return read
