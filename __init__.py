@@ -16,9 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bias.audit import audit as audit
+    from .bias.bins import bins as bins
+    from .bias.comparison import compare as compare
+    from .bias.four_fifths import four_fifths as four_fifths
     from .bias.ledger import contrast as contrast
     from .bias.ledger import ledger as ledger
+    from .bias.local_law_144 import local_law_144 as local_law_144
+    from .bias.metrics import METRICS as METRICS
+    from .bias.monitor import monitor as monitor
+    from .bias.policy import Policy as Policy
+    from .bias.policy import policy_schema as policy_schema
     from .bias.policy import read_policy as read_policy
+    from .bias.presets import equalized_odds as equalized_odds
+    from .bias.slices import slices as slices
+    from .bias.terms import add_terms as add_terms
     from .bias.words import word_differences as word_differences
     from .bias.words import word_effects as word_effects
     from .evidence import Evidence as Evidence
@@ -61,6 +72,7 @@ if TYPE_CHECKING:
     from .interpret.tracing import head_statistics as head_statistics
     from .interpret.tracing import plan_trace as plan_trace
     from .interpret.tracing import trace as trace
+    from .merging import merge as merge
     from .records import Attribution as Attribution
     from .records import Audit as Audit
     from .records import Contrast as Contrast
@@ -70,6 +82,7 @@ if TYPE_CHECKING:
     from .review import gather as gather
     from .review import read_rows as read_rows
     from .review import review as review
+    from .sources import scan as scan
     from .visualizers.highlights import highlights as highlights
 
 
@@ -83,21 +96,28 @@ _WHERE = {
     "Keep": ".interpret.keeping",
     "Ledger": ".records",
     "METHODS": ".interpret.methods",
+    "METRICS": ".bias.metrics",
     "Mean": ".interpret.gates",
     "Patch": ".interpret.gates",
+    "Policy": ".bias.policy",
     "Resample": ".interpret.gates",
     "Review": ".records",
     "Rows": ".records",
     "Subject": ".interpret.models",
+    "add_terms": ".bias.terms",
     "aimed": ".interpret.targets",
     "answering": ".interpret.answers",
     "attribute": ".interpret.methods",
     "attribute_every_label": ".interpret.every_label",
     "attribute_generation": ".interpret.answers",
     "audit": ".bias.audit",
+    "bins": ".bias.bins",
+    "compare": ".bias.comparison",
     "contrast": ".bias.ledger",
+    "equalized_odds": ".bias.presets",
     "every_head": ".interpret.interventions",
     "faithfulness": ".interpret.faithfulness",
+    "four_fifths": ".bias.four_fifths",
     "from_columns": ".evidence",
     "from_frame": ".evidence",
     "gates": ".interpret.gates",
@@ -114,9 +134,13 @@ _WHERE = {
     "intervene": ".interpret.interventions",
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
+    "local_law_144": ".bias.local_law_144",
+    "merge": ".merging",
+    "monitor": ".bias.monitor",
     "plan_trace": ".interpret.tracing",
     "planted_shortcut": ".interpret.shortcuts",
     "plausibility": ".interpret.plausibility",
+    "policy_schema": ".bias.policy",
     "probe": ".interpret.probe",
     "randomisation": ".interpret.sanity",
     "read_evidence": ".evidence:read",
@@ -124,6 +148,8 @@ _WHERE = {
     "read_rows": ".review",
     "read_trace": ".interpret.trace_files",
     "review": ".review",
+    "scan": ".sources",
+    "slices": ".bias.slices",
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
     "view": ".interpret.head_effects",
@@ -134,6 +160,7 @@ _WHERE = {
 
 __all__ = [
     "METHODS",
+    "METRICS",
     "Attribution",
     "Audit",
     "Contrast",
@@ -144,19 +171,25 @@ __all__ = [
     "Ledger",
     "Mean",
     "Patch",
+    "Policy",
     "Resample",
     "Review",
     "Rows",
     "Subject",
+    "add_terms",
     "aimed",
     "answering",
     "attribute",
     "attribute_every_label",
     "attribute_generation",
     "audit",
+    "bins",
+    "compare",
     "contrast",
+    "equalized_odds",
     "every_head",
     "faithfulness",
+    "four_fifths",
     "from_columns",
     "from_frame",
     "gates",
@@ -173,9 +206,13 @@ __all__ = [
     "intervene",
     "ledger",
     "load",
+    "local_law_144",
+    "merge",
+    "monitor",
     "plan_trace",
     "planted_shortcut",
     "plausibility",
+    "policy_schema",
     "probe",
     "randomisation",
     "read_evidence",
@@ -183,6 +220,8 @@ __all__ = [
     "read_rows",
     "read_trace",
     "review",
+    "scan",
+    "slices",
     "trace",
     "trace_generation",
     "view",

@@ -21,6 +21,8 @@ from .bias.audit import audit
 from .bias.groups import UNKNOWN
 from .bias.ledger import contrast, ledger
 from .bias.policy import Policy, read_policy
+from .bias.slice_records import SliceSearch
+from .bias.slices import slices
 from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence import read as read_table
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
     from .interpret.models import Subject
 
 SCHEMA_VERSION = "1"
+UNGATED: Mapping[str, Any] = {
+    "tolerance": {},
+    "intersections": (),
+    "task": "binary",
+    "outputs": {},
+    "costs": None,
+    "family": "holm",
+}
 LIMITS = (
     "A gap that is not significant is not evidence that groups are treated alike: read the interval and the "
     "smallest gap these numbers could have shown.",
@@ -127,6 +137,7 @@ def review(
     feature_notes: Sequence[Mapping[str, str]] = (),
     limits: Sequence[str] = (),
     faithful_rows: int = 0,
+    slice_permutations: int = 2000,
     progress: bool = False,
 ) -> Review:
     """Score, explain, audit and account: everything a reviewer signs, as one record.
@@ -145,6 +156,7 @@ def review(
         limits: added to the limits that every report states.
         faithful_rows: on so many rows, drawn by the seed, attribution methods are measured beside random scores, the
             ones that are on request left out; 0 measures nothing.
+        slice_permutations: of the search for combinations of groups that fare worst (`bias.slices`); 0 searches nothing.
         progress: show bars.
 
     Raises:
@@ -170,7 +182,7 @@ def review(
     others = tuple(name for name in evidence.measures if name not in named)
     explanations = audit(
         dataclasses.replace(evidence, label=None, prediction=None, score=None, measures=others),
-        resolved.model_copy(update={"tolerance": {}, "intersections": ()}),
+        resolved.model_copy(update=UNGATED),
         title="measures that explanation adds",
     )
     measured = _faithful(subject, rows, faithful_rows, seed, batch_size, progress) if faithful_rows else None
@@ -192,6 +204,7 @@ def review(
         certificate=certify(subject, rows, batch_size=batch_size),
         heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
         faithfulness=measured,
+        slices=_searched(evidence, resolved, slice_permutations, seed) if slice_permutations else None,
         model={
             "name": subject.name,
             "class": type(subject.module).__qualname__,
@@ -225,6 +238,24 @@ def review(
         evidence=evidence,
         writer=save_review,
     )
+
+
+def _searched(evidence: Evidence, rules: Policy, permutations: int, seed: int) -> "SliceSearch | str":
+    """Combinations of groups whose errors (without labels: whose selection) differ, or why none were searched."""
+    if len(evidence.groups) < 2:
+        return "there is one group column, whose groups are compared above"
+    binned = [name for name in evidence.groups if name in rules.groups and rules.groups[name].bins]
+    try:
+        return slices(
+            evidence,
+            columns=[name for name in evidence.groups if name not in binned],
+            of="error_rate" if evidence.label else "selection_rate",
+            permutations=permutations,
+            alpha=rules.alpha,
+            seed=seed,
+        )
+    except DataError as error:
+        return str(error)
 
 
 def _faithful(

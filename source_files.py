@@ -4,10 +4,10 @@ import csv
 import glob
 import gzip
 import json
-import os
 import re
 import tempfile
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ class Options:
             raise UsageError(f"temporary is {str(folder)!r}, which is no folder.")
         settings: dict[str, Any] = {
             "memory_limit": self.memory_limit or "1GB",
-            "temp_directory": str(folder / f"clinometer-duckdb-{os.getpid()}"),
+            "temp_directory": str(folder / f"clinometer-duckdb-{uuid.uuid4().hex}"),
             "autoinstall_known_extensions": False,
         }
         if self.threads is not None:
@@ -134,7 +134,7 @@ def parquet_relation(
                 )
             theirs = other.get("provenance") or {}
             carried = {name: value for name, value in carried.items() if theirs.get(name) == value}
-        _same_columns(files[0], schemas[0].names, file, schema.names, needed)
+    _same_columns({file: schema.names for file, schema in zip(files, schemas, strict=True)}, needed)
     relation = options.connected().read_parquet([_literal(file) for file in files], union_by_name=True)
     counted = (roles.get("provenance") or {}).get("counted")
     return relation, {**roles, "provenance": {**carried, "counted": counted}}
@@ -144,14 +144,15 @@ def _needed(roles: Roles) -> list[str]:
     return [name for name in dict.fromkeys((roles.id, *roles.texts, *roles.numbers)) if name is not None]
 
 
-def _same_columns(
-    one: Path, names: Sequence[str], file: Path, others: Sequence[str], needed: Sequence[str]
-) -> None:
-    absent = [name for name in needed if name in names and name not in others]
-    if absent:
-        raise DataError(
-            f"{file} has no column {first(absent)}, which {one} has: {did_you_mean(absent[0], others)}"
-        )
+def _same_columns(columns: Mapping[Path, Sequence[str]], needed: Sequence[str]) -> None:
+    """Refuse a needed column that some files have and others lack: its values would be missing in silence."""
+    for name in needed:
+        having = [file for file, names in columns.items() if name in names]
+        lacking = [file for file, names in columns.items() if name not in names]
+        if having and lacking:
+            raise DataError(
+                f"{lacking[0]} has no column {name!r}, which {having[0]} has: {did_you_mean(name, columns[lacking[0]])}"
+            )
 
 
 def csv_relation(
@@ -162,10 +163,9 @@ def csv_relation(
     names = headers[files[0]]
     roles = roles_of(pa.schema([pa.field(name, pa.string()) for name in names]), files[0], given)
     made = Roles.of(roles)
-    made.check(names)
     needed = _needed(made)
-    for file in files:
-        _same_columns(files[0], names, file, headers[file], needed)
+    _same_columns(headers, needed)
+    made.check(names)
     connection = options.connected()
     relations = []
     for header in dict.fromkeys(tuple(headers[file]) for file in files):

@@ -114,7 +114,7 @@ def check_rates(rows: Rows) -> None:
 
 def bootstrap(sizes: Sequence[int], n_rounds: int) -> dict[str, Any]:
     """1,000 bootstraps of four rates in eight groups, and fairlearn's for a few replicates."""
-    lines, kept = [], {}
+    kept = {}
     for n in sizes:
         rows = invented(n)
         check_rates(rows)
@@ -129,37 +129,49 @@ def bootstrap(sizes: Sequence[int], n_rounds: int) -> dict[str, Any]:
         measured = rounds.interleaved(runs, n_rounds, cuda=False, said=f"bootstrap, {n} rows")
         if n >= ONCE:
             measured |= {name: _once(run) for name, run in peers.items()}
-        ours = rounds.middle(measured["ours"].wall)
-        each = [
-            (some - none) / few
-            for some, none in zip(
-                measured["fairlearn, few"].wall, measured["fairlearn, none"].wall, strict=False
-            )
-        ]
-        whole = [REPLICATES * one for one in each]
-        ratio = rounds.ratios(whole, measured["ours"].wall)
+        kept[n] = measured
+    print(bootstrap_table(kept))
+    return {n: _seconds(measured) for n, measured in kept.items()}
+
+
+def bootstrap_table(kept: Mapping[int, Mapping[str, rounds.Times]]) -> str:
+    """Our seconds, fairlearn's for as many replicates, and their ratio in time and in processor time."""
+    lines = []
+    for n, measured in kept.items():
+        ours, few = measured["ours"], FEW.get(n, 1)
+        some, none = measured["fairlearn, few"], measured["fairlearn, none"]
+        whole = {
+            kind: [
+                REPLICATES * (a - b) / few
+                for a, b in zip(getattr(some, kind), getattr(none, kind), strict=False)
+            ]
+            for kind in ("wall", "processor")
+        }
         lines.append(
             [
                 f"{n:,}",
-                tables.number(ours),
-                f"{rounds.middle(whole).median:,.0f} ({few} run{', once' if n >= ONCE else ''})",
-                _times(ratio),
+                tables.number(rounds.middle(ours.wall)),
+                f"{rounds.middle(ours.processor).median:.3f}",
+                f"{rounds.middle(whole['processor']).median:,.0f} ({few} run{', once' if n >= ONCE else ''})",
+                _times(rounds.ratios(whole["wall"], ours.wall)),
+                _times(rounds.ratios(whole["processor"], ours.processor)),
                 {100_000: "0.05 s", 1_000_000: "0.25 s"}.get(n, ""),
             ]
         )
-        kept[n] = _seconds(measured)
-    print(
-        f"{REPLICATES:,} bootstraps of {len(RATES)} rates in {SEXES * REGIONS} groups, percentile intervals:"
+    header = [
+        "rows",
+        "ours, s [95 %]",
+        "processor, s",
+        "fairlearn, processor, s, extrapolated",
+        "ratio of time [95 %]",
+        "of processor time [95 %]",
+        "target",
+    ]
+    return (
+        f"{REPLICATES:,} bootstraps of {len(RATES)} rates in {SEXES * REGIONS} groups, percentile intervals.\n"
+        f"fairlearn's seconds are {REPLICATES:,} times what a replicate adds to a MetricFrame without any.\n\n"
+        + tables.table(header, lines)
     )
-    print(
-        f"fairlearn's seconds are {REPLICATES:,} times what a replicate adds to a MetricFrame without any.\n"
-    )
-    print(
-        tables.table(
-            ["rows", "ours, s [95 %]", "fairlearn, s, extrapolated", "ratio [95 %]", "target"], lines
-        )
-    )
-    return kept
 
 
 def delong_areas(rows: Rows) -> list[Area]:
@@ -204,7 +216,7 @@ def check_areas(rows: Rows) -> float:
 
 def areas(sizes: Sequence[int], n_rounds: int) -> dict[str, Any]:
     """Intervals of eight groups' areas by DeLong, and by 1,000 resamplings with scikit-learn."""
-    lines, kept = [], {}
+    kept, agreements = {}, {}
     for n in sizes:
         rows = invented(n)
         agreement = check_areas(rows)
@@ -217,31 +229,47 @@ def areas(sizes: Sequence[int], n_rounds: int) -> dict[str, Any]:
             cuda=False,
             said=f"areas, {n} rows",
         )
-        whole = [REPLICATES / FEW_AREAS * one for one in measured["scikit-learn, few"].wall]
-        ratio = rounds.ratios(whole, measured["ours"].wall)
+        kept[n] = measured
+        agreements[n] = agreement
+    print(areas_table(kept, agreements))
+    return {n: _seconds(measured) for n, measured in kept.items()}
+
+
+def areas_table(kept: Mapping[int, Mapping[str, rounds.Times]], agreements: Mapping[int, float]) -> str:
+    """Our milliseconds, scikit-learn's seconds for as many resamplings, and their ratio, twice as above."""
+    lines = []
+    for n, measured in kept.items():
+        ours, few = measured["ours"], measured["scikit-learn, few"]
+        whole = {
+            kind: [REPLICATES / FEW_AREAS * one for one in getattr(few, kind)]
+            for kind in ("wall", "processor")
+        }
         lines.append(
             [
                 f"{n:,}",
-                f"{1000 * rounds.middle(measured['ours'].wall).median:.2f}",
-                f"{rounds.middle(whole).median:,.1f} ({FEW_AREAS} run)",
-                _times(ratio),
+                f"{1000 * rounds.middle(ours.wall).median:.2f}",
+                f"{1000 * rounds.middle(ours.processor).median:.2f}",
+                f"{rounds.middle(whole['processor']).median:,.1f} ({FEW_AREAS} run)",
+                _times(rounds.ratios(whole["wall"], ours.wall)),
+                _times(rounds.ratios(whole["processor"], ours.processor)),
                 "1,000" if n in (10_000, 100_000) else "",
-                f"{agreement:.3f}",
+                f"{agreements[n]:.3f}",
             ]
         )
-        kept[n] = _seconds(measured)
-    print(f"Intervals of the area under the ROC curve in {SEXES * REGIONS} groups:")
-    print(f"DeLong's variance, once, beside {REPLICATES:,} resamplings of rows.\n")
     header = [
         "rows",
         "ours, ms",
-        "scikit-learn, s, extrapolated",
-        "ratio [95 %]",
+        "processor, ms",
+        "scikit-learn, processor, s, extrapolated",
+        "ratio of time [95 %]",
+        "of processor time [95 %]",
         "target",
         "our errors / theirs",
     ]
-    print(tables.table(header, lines))
-    return kept
+    return (
+        f"Intervals of the area under the ROC curve in {SEXES * REGIONS} groups: DeLong's variance, once, beside "
+        f"{REPLICATES:,} resamplings of rows.\n\n" + tables.table(header, lines)
+    )
 
 
 def _once(run: Run) -> rounds.Times:

@@ -219,7 +219,7 @@ def _plan(
 
 
 def _notes(evidence: Evidence, attributes: list[Attribute], rules: Policy, views: list[View]) -> list[str]:
-    notes = []
+    notes = [str(note) for note in evidence.provenance.get("notes", ())]
     if not rules.tolerance:
         notes.append(
             "No tolerance is declared: nothing is gated, and p is of the hypothesis that there is no gap."

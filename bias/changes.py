@@ -1,5 +1,6 @@
 """How far a rate, a mean or a gap moved on the same rows, how sure that is, and whether it got worse."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,12 +48,56 @@ class Side:
         PairedCounts | None
     )  # of independent rows that are in the denominator both times: after first, before second
     is_rate: bool
+    own: Floats | None = (
+        None  # covariance of (after, before) where rows are independent and there are two of each
+    )
     undefined: str = ""  # why a value is missing
 
     @property
     def defined(self) -> bool:
         """Whether both have a value."""
         return self.before is not None and self.after is not None
+
+
+def side_of(
+    before: Influenced | None,
+    after: Influenced | None,
+    rows: Ints,
+    design: Design,
+    *,
+    sizes: tuple[int, int],
+    is_rate: bool,
+    cells: PairedCounts | None = None,
+    undefined: str = "",
+) -> Side:
+    """Both values of ascending `rows`, with what they have in common.
+
+    Args:
+        before, after: values whose rows are among `rows`; None where undefined.
+        rows: positions in the whole table.
+        design: of the whole table.
+        sizes: denominators before and after.
+        is_rate: whether it is k of n.
+        cells: the paired table, where the denominator is the same.
+        undefined: why a value is missing.
+    """
+    own = None
+    if before is not None and after is not None and design.cluster is None and min(before.n, after.n) > 1:
+        here = [
+            part if part.rows is None else dataclasses.replace(part, rows=np.searchsorted(rows, part.rows))
+            for part in (after, before)
+        ]
+        own = covariance(here)
+    return Side(
+        before=before,
+        after=after,
+        n_before=sizes[0],
+        n_after=sizes[1],
+        cells=cells,
+        is_rate=is_rate,
+        own=own,
+        undefined=undefined,
+    )
 
 
 def rate_side(
@@ -68,17 +113,15 @@ def rate_side(
     if design.simple and np.array_equal(inside[0], inside[1]) and _size(inside[0], design.count):
         count = None if design.count is None else design.count[inside[0]]
         cells = pair(numerators[1][inside[0]], numerators[0][inside[0]], count)
-    sizes = [_size(where, design.count) for where in inside]
-    return Side(
-        before=parts[0], after=parts[1], n_before=sizes[0], n_after=sizes[1], cells=cells, is_rate=True
-    )
+    sizes = (_size(inside[0], design.count), _size(inside[1], design.count))
+    return side_of(parts[0], parts[1], rows, design, sizes=sizes, is_rate=True, cells=cells)
 
 
 def mean_side(values: tuple[Floats, Floats], rows: Ints, design: Design) -> Side:
     """A mean of `rows` before and after, from (row,) numbers of the whole table."""
     before, after = (_mean(value[rows], rows, design) for value in values)
     n = _size(rows, design.count)
-    return Side(before=before, after=after, n_before=n, n_after=n, cells=None, is_rate=False)
+    return side_of(before, after, rows, design, sizes=(n, n), is_rate=False)
 
 
 def level_moved(
@@ -95,7 +138,7 @@ def level_moved(
     Rates of independent rows with one denominator: Newcombe's paired interval for reading, Tango's bounds and McNemar's
     exact (with a margin: Tango's) p for judging. All else: Student's t on the influence of each row, clusters summed
     first; a rate's variance is that of two more rows, one that moved each way, so that perfect agreement of a few
-    rows proves little (as Bonett & Price 2012).
+    rows proves little (as Bonett & Price 2012). A mean has them only where no row moved at all.
     """
     if side.before is None or side.after is None:
         return None
@@ -135,13 +178,14 @@ def gap_moved(
     margin: float | None,
     alpha: float,
     confidence: float,
+    apart: bool = True,
 ) -> Moved | None:
     """How far the gap of two groups moved, and how far it grew: |gap after| - |gap before|.
 
     The growth's bound: |a| - |b| <= m holds where for both signs s of a and some sign t of b, s a - t b <= m;
     each of the two signs t is tested at alpha / 2, the two s at alpha (intersection-union). "Grew by more than m" is,
     for one s, s a - t b > m for both t; p is the chance, at the edge, of such a statistic for either s. A gap that
-    changed sides is thus judged by its size. None as in `level_moved`.
+    changed sides is thus judged by its size. `apart` says that no row is in both groups. None as in `level_moved`.
     """
     sides = [group, reference]
     if not (group.defined and reference.defined):
@@ -150,7 +194,7 @@ def gap_moved(
     after, before = values[0] - values[2], values[1] - values[3]
     errors = {}
     for way in (1.0, -1.0):  # after - before, after + before
-        spread = _spread(sides, (1.0, -way, -1.0, way), cluster)
+        spread = _spread(sides, (1.0, -way, -1.0, way), cluster, apart=apart)
         if spread is None or spread[0] == 0:
             return None
         errors[way] = spread
@@ -190,31 +234,42 @@ def _upper(value: float, error: float, df: float, alpha: float) -> float:
 
 
 def _spread(
-    sides: Sequence[Side], signs: Sequence[float], cluster: Ints | None
+    sides: Sequence[Side], signs: Sequence[float], cluster: Ints | None, *, apart: bool = True
 ) -> tuple[float, float] | None:
-    """Standard error and degrees of freedom of a signed sum of (after, before) of each side."""
+    """Standard error and degrees of freedom of a signed sum of (after, before) of each side.
+
+    `apart` says that no row is in two sides.
+    """
     parts = [part for side in sides for part in (side.after, side.before) if part is not None]
     units = [_units(part, cluster) for part in parts]
-    if min(number for number, _ in units) < 2:
+    if min(units) < 2:
         return None
     weights = np.asarray(signs)
-    variance = float(weights @ covariance(parts, cluster) @ weights)
+    if apart and all(side.own is not None for side in sides):
+        blocks = zip(sides, weights.reshape(-1, 2), strict=True)
+        variance = float(sum(part @ side.own @ part for side, part in blocks if side.own is not None))
+    else:
+        variance = float(weights @ covariance(parts, cluster) @ weights)
     scale = max(abs(part.estimate) for part in parts)
     if variance <= (1e-9 * scale) ** 2:
         variance = 0.0
-    # A row more that moved each way, spread over a rate's effective number of rows (or clusters).
-    rates = [side.is_rate for side in sides for _ in range(2)]
-    variance += sum(1 / effective**2 for (_, effective), rate in zip(units, rates, strict=True) if rate)
-    return math.sqrt(variance), float(min(number for number, _ in units) - 1)
+    still = variance == 0
+    for side in sides:
+        both = [part for part in (side.after, side.before) if part is not None]
+        numbers = [_units(part, cluster) for part in both]
+        if side.is_rate:  # a row (or cluster) more that moved each way
+            variance += sum(1 / number**2 for number in numbers)
+        elif still:  # no row moved: one more that moved each way, by as much as rows differ
+            variance += sum(part.se(cluster) ** 2 / n for part, n in zip(both, numbers, strict=True))
+    return math.sqrt(variance), float(min(units) - 1)
 
 
-def _units(part: Influenced, cluster: Ints | None) -> tuple[int, float]:
-    """Independent rows or clusters behind an estimate, and the number of equal ones they are worth."""
-    where = np.arange(len(part.influence)) if part.rows is None else part.rows
+def _units(part: Influenced, cluster: Ints | None) -> int:
+    """Independent rows or clusters behind an estimate."""
     if cluster is None:
-        return part.n, float(part.n)
-    number = len(np.unique(cluster[where]))
-    return number, float(number)
+        return part.n
+    where = np.arange(len(part.influence)) if part.rows is None else part.rows
+    return len(np.unique(cluster[where]))
 
 
 def _mean(values: Floats, where: Ints, design: Design) -> Influenced | None:

@@ -9,23 +9,20 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ..errors import DataError, PolicyError, UsageError, did_you_mean, first
 from ..evidence import Evidence
 from .attributes import BEST, Attribute, resolve_attributes
-from .changes import Better, Moved, Side, gap_moved, level_moved
+from .changes import Better
 from .compared import DECISIONS, Change, Comparison, Decision
+from .group_changes import changes_of, level_change
 from .groups import ALL
 from .matching import Matched, match
 from .multiplicity import holm
 from .policy import Policy, read_policy
 from .two_models import TwoModels, two_models
-
-POWER = 0.8
 
 
 def compare(
@@ -85,9 +82,9 @@ def compare(
     changes: list[Change] = []
     for name in names:
         everybody = models.side(name, np.arange(len(matched.before)))
-        changes.append(_level("", ALL, name, ways[name], everybody, levels.get(name), rules, models))
+        changes.append(level_change("", ALL, name, ways[name], everybody, levels.get(name), rules, models))
         for attribute in attributes:
-            changes += _of_attribute(attribute, name, ways[name], levels, gaps, rules, models)
+            changes += changes_of(attribute, name, ways[name], levels, gaps, rules, models)
     changes = _judged(changes, rules.alpha)
     return Comparison(
         title=title,
@@ -145,160 +142,6 @@ def _chosen(
     if not names:
         raise DataError("there is nothing to compare: name a prediction, a score or a measure.")
     return names
-
-
-def _of_attribute(
-    attribute: Attribute,
-    name: str,
-    better: Better,
-    levels: Mapping[str, float],
-    gaps: Mapping[str, float],
-    rules: Policy,
-    models: TwoModels,
-) -> list[Change]:
-    made = []
-    for group in attribute.members:
-        judged = group in attribute.compared
-        side = models.side(name, np.asarray(attribute.members[group], dtype=np.int64))
-        margin = levels.get(name) if judged else None
-        one = _level(attribute.name, group, name, better, side, margin, rules, models)
-        if not judged:
-            reason = attribute.exclude.get(group, "no recorded group: shown, and judged in nothing")
-            one = dataclasses.replace(one, reason=reason)
-        made.append(one)
-    for group, reference in attribute.pairs:
-        sides = (
-            models.side(name, np.asarray(attribute.members[group], dtype=np.int64)),
-            models.side(name, np.asarray(attribute.rows(reference, but=group), dtype=np.int64)),
-        )
-        made.append(
-            _gap(attribute.name, (group, reference), name, better, sides, gaps.get(name), rules, models)
-        )
-    return made
-
-
-def _level(
-    attribute: str,
-    group: str,
-    name: str,
-    better: Better,
-    side: Side,
-    margin: float | None,
-    rules: Policy,
-    models: TwoModels,
-) -> Change:
-    reason = _why_not([(group, side)], rules)
-    moved = (
-        None
-        if reason
-        else level_moved(
-            side, models.cluster, better=better, margin=margin, alpha=rules.alpha, confidence=rules.confidence
-        )
-    )
-    cells = side.cells
-    return _change(
-        attribute=attribute,
-        group=group,
-        reference="",
-        metric=name,
-        better=better,
-        n_before=side.n_before,
-        n_after=side.n_after,
-        n_gained=None if cells is None else cells.first_only,
-        n_lost=None if cells is None else cells.second_only,
-        margin=margin,
-        moved=moved,
-        reason=reason,
-    )
-
-
-def _gap(
-    attribute: str,
-    pair: tuple[str, str],
-    name: str,
-    better: Better,
-    sides: tuple[Side, Side],
-    margin: float | None,
-    rules: Policy,
-    models: TwoModels,
-) -> Change:
-    reason = _why_not(list(zip(pair, sides, strict=True)), rules)
-    moved = (
-        None
-        if reason
-        else gap_moved(*sides, models.cluster, margin=margin, alpha=rules.alpha, confidence=rules.confidence)
-    )
-    return _change(
-        attribute=attribute,
-        group=pair[0],
-        reference=pair[1],
-        metric=name,
-        better=better,
-        n_before=min(side.n_before for side in sides),
-        n_after=min(side.n_after for side in sides),
-        n_gained=None,
-        n_lost=None,
-        margin=margin,
-        moved=moved,
-        reason=reason,
-    )
-
-
-def _why_not(sides: Sequence[tuple[str, Side]], rules: Policy) -> str:
-    for group, side in sides:
-        for when, n in (("before", side.n_before), ("after", side.n_after)):
-            if n == 0:
-                return f"{group}: nobody in the denominator {when}"
-            if n < rules.min_group:
-                return f"{group}: {n} in the denominator {when}, the policy asks for {rules.min_group}"
-        if not side.defined:
-            return f"{group}: {side.undefined or 'undefined in these rows'}"
-    return ""
-
-
-def _change(*, moved: Moved | None, reason: str, margin: float | None, **known: Any) -> Change:
-    if moved is None:
-        blank: dict[str, Any] = dict.fromkeys(
-            ("before", "after", "change", "low", "high", "worsening", "upper_bound", "p"), None
-        )
-        return Change(
-            **known,
-            **blank,
-            margin=margin,
-            p_adjusted=None,
-            method="",
-            status="insufficient",
-            decision=None if margin is None else "not assessed",
-            reason=reason
-            or "too few rows or clusters, or values that never vary: there is no standard error",
-        )
-    return Change(
-        **known,
-        before=moved.before,
-        after=moved.after,
-        change=moved.after - moved.before,
-        low=moved.low,
-        high=moved.high,
-        worsening=moved.worsening,
-        upper_bound=moved.upper_bound,
-        margin=margin,
-        p=moved.p,
-        p_adjusted=None,
-        method=moved.method,
-        status="ok",
-        decision=None,
-        reason="" if margin is None else _planned(moved, margin, known["n_before"]),
-    )
-
-
-def _planned(moved: Moved, margin: float, n: int) -> str:
-    """How many more rows would settle a change of this size: kept where it turns out inconclusive."""
-    away = abs(margin - moved.worsening)
-    if away < 1e-12:
-        return "the worsening is the margin: no number of rows settles it"
-    z = float(stats.norm.ppf(0.95) + stats.norm.ppf(POWER))
-    needed = math.ceil(n * (z * moved.se / away) ** 2) - n
-    return f"about {max(1, needed)} more rows in each denominator would settle a change of this size"
 
 
 def _judged(changes: Sequence[Change], alpha: float) -> list[Change]:

@@ -9,6 +9,7 @@ from .disparity import conditional_demographic_disparity
 from .groups import OTHERS
 from .intervals import Interval
 from .policy import Policy
+from .scored import Undefined
 from .strata import condition, stratify
 from .tasks import View
 
@@ -47,8 +48,10 @@ def conditioned(attribute: Attribute, view: View, evidence: Evidence, rules: Pol
             ),
             (
                 f"conditional demographic disparity in {held}",
-                None if disparity.overall is None else disparity.overall.estimate,
-                None if disparity.overall is None else disparity.overall.interval(rules.confidence),
+                None if isinstance(disparity.overall, Undefined) else disparity.overall.estimate,
+                None
+                if isinstance(disparity.overall, Undefined)
+                else disparity.overall.interval(rules.confidence),
                 "above 0 the group is more among the rejected than among the selected of the same stratum",
                 "Wachter, Mittelstadt & Russell 2021",
             ),

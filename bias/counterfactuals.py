@@ -121,6 +121,7 @@ def compare_pairs(
     threshold: float | None = None,
     prediction_original: npt.ArrayLike | None = None,
     prediction_swapped: npt.ArrayLike | None = None,
+    per_pair: bool = False,
     cluster: Sequence[Any] | npt.NDArray[Any] | None = None,
     by: str | None = None,
     tolerance: Mapping[str, float] | None = None,
@@ -146,6 +147,8 @@ def compare_pairs(
         score_swapped: (swapped row,) scores of `swapped.rows`, by the same model in the same unit.
         threshold: a row is predicted positive where its score is above it.
         prediction_original, prediction_swapped: decisions, in place of a threshold; bool, or labels.
+        per_pair: what is given of the originals is (swapped row,), of `swapped.originals`, as scores are that depend on
+            both sentences of a pair (`interpret.pseudo_likelihood.pair_scores`).
         cluster: (original row,) people, documents or templates that rows belong to; by default every row is its own.
         by: a group column of the rows: every direction by its values too, which are not judged.
         tolerance: of "flip_rate" (a share), "mean_shift" (of its size), "mean_absolute_shift" (in the unit of the score).
@@ -159,9 +162,15 @@ def compare_pairs(
     """
     _check_numbers(alpha, confidence, minimum, replicates, n_worst)
     declared = tolerances(tolerance or {})
-    before, after = scores(swapped, score_original, score_swapped)
+    before, after = scores(swapped, score_original, score_swapped, per_pair=per_pair)
     decided = predictions(
-        swapped, score_original, score_swapped, threshold, prediction_original, prediction_swapped
+        swapped,
+        score_original,
+        score_swapped,
+        threshold,
+        prediction_original,
+        prediction_swapped,
+        per_pair=per_pair,
     )
     if before is None and decided is None:
         raise UsageError("neither scores nor predictions are given: compare_pairs(swapped, before, after).")
@@ -196,9 +205,7 @@ def compare_pairs(
     places = {name: np.flatnonzero(names == name) for name in swapped.directions}
     flipped_ = None if decided is None else np.asarray(decided[0] != decided[1])
     shifts = None if before is None or after is None else after - before
-    judged = judge(
-        places, flipped_, shifts, codes if cluster is not None else None, declared, alpha, minimum
-    )
+    judged = judge(places, flipped_, shifts, codes if cluster is not None else None, declared, alpha, minimum)
     verdict = None
     if declared:
         verdict = next(v for v in PRECEDENCE if any(one.verdict == v for one in judged))

@@ -200,7 +200,8 @@ def abroca_test(
             return missing
     times = np.ones(len(inside), dtype=np.int64) if given.count is None else given.count
     made = steps(given)
-    step, labels, members = (np.repeat(values, times) for values in (made.step, given.label, inside))
+    step = np.repeat(made.step, times)
+    labels, members = np.repeat(given.label, times), np.repeat(inside, times)
     codes = None if cluster is None else np.repeat(cluster, times)
     size = len(made.score)
     total = {kind: np.bincount(step[labels == kind], minlength=size) for kind in (True, False)}

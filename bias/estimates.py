@@ -130,10 +130,11 @@ def mean_of(
         mean = float((count @ values) / n)
         within = 0.0 if squares is None else float(squares.sum())
         return Moments(n, mean, float(count @ (values - mean) ** 2) + within)
-    if squares is not None and np.any(squares > 0):
+    spread = squares is not None and bool(np.any(squares > 0)) and design.cluster is None
+    if spread and not exact:
         raise DataError(
-            "a measure of rows that were counted together has no cluster-robust or weighted error: its values within a "
-            "row are gone. Audit the rows themselves, or leave the measure out."
+            "a measure of rows that were counted together cannot be compared with everybody: its values within a row are "
+            'gone. Audit the rows themselves, or take compare = "complement".'
         )
     weight = np.ones(len(rows)) if design.weight is None else design.weight[rows]
     mass = count * weight
@@ -141,9 +142,14 @@ def mean_of(
     if total == 0:
         return Undefined(reason=f"all {n} rows in the denominator have weight 0", n=n)
     mean = float(mass @ values / total)
+    away = values - mean
+    if (
+        spread and squares is not None
+    ):  # what counted rows deviate by on average, squared; in clusters only sums count
+        away = np.copysign(np.sqrt(away**2 + squares / count), away)
     return Influenced(
         estimate=mean,
-        influence=n * weight * (values - mean) / total,
+        influence=n * weight * away / total,
         rows=rows,
         count=None if design.count is None else count,
     )

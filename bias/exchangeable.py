@@ -18,8 +18,8 @@ MOST_UNITS = 10**9
 class Units:
     """Rows or clusters, gathered in cells: those of one stratum that lie in the same slices.
 
-    A unit has a mass (1, its sampling weight, or the sum over the rows of a cluster) and a total (its value times its
-    mass, added up likewise). Cells are in order of strata.
+    A unit has a mass (1, its sampling weight, or the sum over the rows of a cluster) and a total (its value, less
+    `shift`, times its mass, added up likewise). Cells are in order of strata.
     """
 
     coded: Coded  # the items of each cell
@@ -33,6 +33,7 @@ class Units:
     mass_squared: Floats
     higher: Ints | None  # (cell,) units whose value is True, where values are True or False and all masses 1
     residual: Floats | None  # (unit,) otherwise: total - mass * mean of its stratum, in order of cells
+    shift: float  # taken from every value, so that squares of large numbers lose no digits; 0 of truth values
     clustered: bool
     weighted: bool
 
@@ -78,7 +79,8 @@ def gather(
     times = np.ones(n, dtype=np.int64) if count is None else count
     stratum = np.zeros(n, dtype=np.int64) if stratum is None else stratum
     mass = np.ones(n) if weight is None else weight
-    total = mass * value
+    shift = 0.0 if value.dtype == np.bool_ else float(np.average(value, weights=times * mass))
+    total = mass * (value - shift)
     rows = np.ones(n, dtype=np.int64)  # of each unit
     if cluster is not None:
         names, where, cluster = np.unique(cluster, return_index=True, return_inverse=True)
@@ -114,6 +116,7 @@ def gather(
         mass_squared=np.add.reduceat(often * mass[order] ** 2, starts),
         higher=np.add.reduceat(often * (total[order] > 0), starts) if is_rate else None,
         residual=None,
+        shift=shift,
         clustered=cluster is not None,
         weighted=weight is not None,
     )

@@ -1,4 +1,4 @@
-"""Inequality of benefit among individuals: generalised entropy, its limits, its parts between and within groups."""
+"""Inequality of benefit among individuals: generalised entropy, its limits, its division by groups."""
 
 import math
 from collections.abc import Sequence

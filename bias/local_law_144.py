@@ -17,6 +17,7 @@ from ..records import Status, plain
 from .groups import JOINT, declared_joint, intersect
 from .ratios import koopman
 from .row_roles import row_counts
+from .thresholds import above_median, median
 
 Ints = npt.NDArray[np.int64]
 Rate = Literal["selection rate", "scoring rate"]
@@ -140,7 +141,7 @@ def local_law_144(
         DataError: a column that is not there, or nobody with a known category.
     """
     kind = _kind(evidence, rate)
-    chosen, median = _chosen(evidence, kind)
+    chosen, middle = _chosen(evidence, kind)
     counted = row_counts(evidence)
     times = np.ones(len(evidence), dtype=np.int64) if counted is None else counted
     columns = {sex: evidence.group(sex), race_ethnicity: evidence.group(race_ethnicity)}
@@ -165,12 +166,12 @@ def local_law_144(
         )
     return LocalLaw144(
         rate=kind,
-        median=median,
+        median=middle,
         n=n,
         categories=tuple(categories),
         unknown=tuple(unknown),
         confidence=confidence,
-        notes=_notes(kind, median, unknown),
+        notes=_notes(kind, middle, unknown),
         provenance=dict(evidence.provenance),
     )
 
@@ -197,13 +198,8 @@ def _chosen(evidence: Evidence, kind: Rate) -> tuple[npt.NDArray[np.bool_], floa
     """Who was selected, or scored strictly above the median of everybody."""
     if kind == "selection rate":
         return evidence.binary(str(evidence.prediction)), None
-    score = evidence.column(str(evidence.score))
-    counted = row_counts(evidence)
-    everybody = score if counted is None else np.repeat(score, counted)
-    if not everybody.size:
-        raise DataError("no row counts for an applicant: there is no median score.")
-    median = float(np.median(everybody))
-    return score > median, median
+    score, counted = evidence.column(str(evidence.score)), row_counts(evidence)
+    return above_median(score, counted), median(score, counted)
 
 
 def _tally(
@@ -214,9 +210,9 @@ def _tally(
     for name in sorted({name for name in groups if name is not None}):
         made.setdefault(name, [0, 0])
     made[None] = [0, 0]
-    for name, often, hit in zip(groups, times.tolist(), chosen.tolist(), strict=True):
-        made[name][0] += often
-        made[name][1] += often if hit else 0
+    for group, often, hit in zip(groups, times.tolist(), chosen.tolist(), strict=True):
+        made[group][0] += often
+        made[group][1] += often if hit else 0
     return {name: (of[0], of[1]) for name, of in made.items()}
 
 

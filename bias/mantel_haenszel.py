@@ -42,7 +42,7 @@ def mantel_haenszel(
 
     Its interval is exp(ln OR +- z se) with the variance of Robins, Breslow & Greenland (1986), which holds for few
     large strata and for many small ones. Strata in which one of the two groups has nobody, or all have one outcome,
-    add nothing to any of the sums.
+    add nothing to any of the sums. Rows are taken to be independent.
 
     Args:
         k_group: (stratum,) rows of the group with the outcome.

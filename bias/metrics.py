@@ -12,7 +12,7 @@ from .calibration import calibration_intercept, logistic_recalibration
 from .columns import Columns
 from .counts import Counts
 from .estimates import Bools, Estimate, mean_of, rate_of
-from .influence import Floats, Influenced, Ints, Scale
+from .influence import Floats, Ints, Scale
 from .scored import Undefined
 
 CellName = Literal["tp", "fp", "fn", "tn"]
@@ -122,13 +122,6 @@ def _recalibrated(columns: Columns, rows: Ints) -> Estimate:
         weight=columns.design.weight,
     )
     return found if isinstance(found, Undefined) else found.slope
-
-
-def _unweighted(columns: Columns, rows: Ints, function: Callable[..., Influenced | None]) -> Estimate:
-    if columns.design.weight is not None:
-        return Undefined(reason="not defined for weighted rows here", n=columns.design.rows(rows))
-    made = function(*_numbers(columns), rows=rows, count=columns.design.count)
-    return made or Undefined(reason="undefined for these rows", n=columns.design.rows(rows))
 
 
 CLIP = 1e-15
@@ -330,7 +323,7 @@ METRICS: tuple[Metric, ...] = (
         needs=("actual", "predicted"),
         function=_mean(lambda c: losses.residual(*_numbers(c))),
         words="mean of label minus prediction, of all: above 0 the group is predicted too low",
-        source="fairness of regression: Agarwal, Dudik & Wu 2019",
+        source="Agarwal, Dudik & Wu 2019, ICML",
     ),
     Metric(
         name="mean_absolute_error",
@@ -355,7 +348,9 @@ METRICS: tuple[Metric, ...] = (
         kind="score",
         needs=("actual", "predicted"),
         better="lower",
-        function=lambda c, rows: _unweighted(c, rows, regression.root_mean_squared_error),
+        function=lambda c, rows: regression.root_mean_squared_error(
+            *_numbers(c), rows=rows, count=c.design.count, weight=c.design.weight
+        ),
         words="root of the mean squared error, of all",
         source=SKLEARN,
     ),
@@ -364,7 +359,9 @@ METRICS: tuple[Metric, ...] = (
         kind="score",
         needs=("actual", "predicted"),
         better="higher",
-        function=lambda c, rows: _unweighted(c, rows, regression.explained_variance),
+        function=lambda c, rows: regression.explained_variance(
+            *_numbers(c), rows=rows, count=c.design.count, weight=c.design.weight
+        ),
         words="1 - mean squared error / variance of the group's own labels (R^2)",
         source=SKLEARN,
     ),

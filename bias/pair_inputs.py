@@ -15,16 +15,17 @@ Ints = npt.NDArray[np.int64]
 
 
 def scores(
-    swapped: Swapped, original: npt.ArrayLike | None, copies: npt.ArrayLike | None
+    swapped: Swapped, original: npt.ArrayLike | None, copies: npt.ArrayLike | None, *, per_pair: bool
 ) -> tuple[Floats | None, Floats | None]:
-    """Scores before and after, (pair,) each."""
+    """Scores before and after, (pair,) each; those before come per pair, or per original row."""
     if (original is None) != (copies is None):
         raise UsageError("scores of the originals and of the swapped rows are expected, or of neither.")
     if original is None or copies is None:
         return None, None
     made = []
+    ids_before, place = _before(swapped, per_pair)
     for what, given, ids in (
-        ("original", original, swapped.original.ids),
+        ("original", original, ids_before),
         ("swapped", copies, swapped.rows.ids),
     ):
         try:
@@ -39,7 +40,7 @@ def scores(
                 "again, or leave these rows out before swapping."
             )
         made.append(values)
-    return made[0][swapped.place], made[1]
+    return made[0][place], made[1]
 
 
 def predictions(
@@ -49,6 +50,8 @@ def predictions(
     threshold: float | None,
     original: npt.ArrayLike | None,
     copies: npt.ArrayLike | None,
+    *,
+    per_pair: bool,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
     """Decisions before and after, (pair,) each; None where there are none."""
     if (original is None) != (copies is None):
@@ -56,7 +59,7 @@ def predictions(
     if threshold is not None:
         if original is not None:
             raise UsageError("a threshold and predictions are given: one of them decides.")
-        before, after = scores(swapped, score_original, score_swapped)
+        before, after = scores(swapped, score_original, score_swapped, per_pair=per_pair)
         if before is None or after is None:
             raise UsageError("a threshold needs scores.")
         if not math.isfinite(threshold):
@@ -65,9 +68,10 @@ def predictions(
     if original is None or copies is None:
         return None
     first_of, second = np.asarray(original), np.asarray(copies)
-    _same_length(first_of, swapped.original.ids, "predictions of the original rows")
+    ids_before, place = _before(swapped, per_pair)
+    _same_length(first_of, ids_before, "predictions of the original rows")
     _same_length(second, swapped.rows.ids, "predictions of the swapped rows")
-    for values, ids in ((first_of, swapped.original.ids), (second, swapped.rows.ids)):
+    for values, ids in ((first_of, ids_before), (second, swapped.rows.ids)):
         absent = [ids[i] for i, value in enumerate(values.tolist()) if value is None or value != value]
         if absent:
             raise DataError(f"{len(absent)} predictions are missing; first rows: {first(absent)}.")
@@ -76,7 +80,14 @@ def predictions(
             f"predictions are {first_of.dtype} before and {second.dtype} after the swap: nothing would be equal. Give "
             "both in one form."
         )
-    return first_of[swapped.place], second
+    return first_of[place], second
+
+
+def _before(swapped: Swapped, per_pair: bool) -> tuple[tuple[str, ...], Ints]:
+    """Whose scores the first ones are, and where those of each pair stand among them."""
+    if per_pair:
+        return tuple(one.original for one in swapped.swaps), np.arange(len(swapped))
+    return swapped.original.ids, swapped.place
 
 
 def _same_length(values: npt.NDArray[Any], ids: Sequence[str], what: str) -> None:

@@ -149,7 +149,7 @@ class _Shuffle:
         )  # those of strata that are shuffled
         often = units.n_units[self.cells]
         self.n_shuffled = int(often.sum())
-        self.starts = np.cumsum(often) - often
+        self.ends = np.cumsum(often) - 1  # the last unit of each of these cells
         self.number: type[np.floating] = np.float32
         self.scale = 1.0
         if higher is not None:
@@ -186,9 +186,9 @@ class _Shuffle:
             return moved
         out = np.zeros((size, len(self.units)), dtype=self.number)
         if self.n_shuffled:
-            if len(self.cells) < self.n_shuffled:
-                moved = np.add.reduceat(moved, self.starts, axis=1)
-            out[:, self.cells] = moved
+            for row, values in zip(out, moved, strict=True):
+                upto = np.cumsum(values, dtype=np.float64)[self.ends]  # faster than np.add.reduceat
+                row[self.cells] = np.diff(upto, prepend=0.0)
         for low, high, n in self.drawn:
             self._draw(out[:, low:high], self.units.n_units[low:high], low, high, n)
         return out

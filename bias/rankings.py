@@ -1,4 +1,4 @@
-"""Who is shown how high: exposure, representation at the top, and distance from a mix, over one or many rankings."""
+"""Who is shown how high in one ranking or many: exposure, representation at the top, distance from a mix."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

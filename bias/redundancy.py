@@ -1,4 +1,4 @@
-"""Which slices say the same: what an item adds to the shorter slice, and nested slices in one group."""
+"""Which slices say the same: those to which an item adds nothing, those that are nested."""
 
 from typing import Any
 

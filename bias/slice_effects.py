@@ -108,8 +108,8 @@ def compare(masks: Masks, units: Units) -> Compared:
             n=n,
             n_units=n_units,
             hits=hits if units.higher is not None else None,
-            mean=np.where(mass > 0, total / mass, np.nan),
-            complement=np.where(other > 0, (everybody[2] - total) / other, np.nan),
+            mean=np.where(mass > 0, total / mass + units.shift, np.nan),
+            complement=np.where(other > 0, (everybody[2] - total) / other + units.shift, np.nan),
             effect=effect,
             z=np.where(solid, deviation / sd, np.nan),
             expected=expected if units.is_rate else np.zeros(m),
@@ -117,7 +117,7 @@ def compare(masks: Masks, units: Units) -> Compared:
             error=np.where(weight > 0, spread, np.nan),
             total=int(units.n_rows.sum()),
             total_units=int(units.n_units.sum()),
-            overall=float(everybody[2] / everybody[1]),
+            overall=float(everybody[2] / everybody[1]) + units.shift,
             is_rate=units.is_rate and s == 1,
         )
 

@@ -132,14 +132,9 @@ def _by_confirming(discover: Table, confirm: Table, asked: Asked) -> tuple[Items
 def _epsilon(asked: Asked, units: Units, compared: Compared) -> float:
     if asked.epsilon is not None:
         return asked.epsilon
-    mass, squared = float(units.mass.sum()), float(units.total_squared.sum())
-    if units.clustered or units.weighted:  # the spread of units of their own masses about the mean
-        mean = compared.overall
-        squared = float(
-            (units.total_squared - 2 * mean * units.total_times_mass + mean**2 * units.mass_squared).sum()
-        )
-        return EPSILON * math.sqrt(max(squared, 0.0) / float(units.mass_squared.sum()))
-    return EPSILON * math.sqrt(max(squared / mass - compared.overall**2, 0.0))
+    mean = compared.overall - units.shift
+    squares = units.total_squared - 2 * mean * units.total_times_mass + mean**2 * units.mass_squared
+    return EPSILON * math.sqrt(max(float(squares.sum()), 0.0) / float(units.mass_squared.sum()))
 
 
 def _redundant(

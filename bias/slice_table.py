@@ -30,8 +30,9 @@ class Table:
         return len(self.value) if self.count is None else int(self.count.sum())
 
     def inside(self, rows: Bools) -> "Table":
-        """Those of some rows that count at all."""
+        """Those of some rows that count, and weigh, anything at all."""
         chosen = rows if self.count is None else rows & (self.count > 0)
+        chosen = chosen if self.weight is None else chosen & (self.weight > 0)
         return Table(
             coded=self.coded.take(chosen),
             value=self.value[chosen],

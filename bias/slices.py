@@ -78,7 +78,7 @@ def slices(
         DataError: a column of too many values (named; of numbers: bin them first), no slice large enough, values that
             do not vary, clusters that a column divides.
     """
-    names = evidence.groups if columns is None else tuple(columns)
+    names = evidence.groups if columns is None else tuple(dict.fromkeys(columns))
     absent = [name for name in (*names, *(strata or ())) if name not in evidence.table.column_names]
     if absent:
         raise UsageError(
@@ -86,9 +86,12 @@ def slices(
         )
     if strata is not None:
         evidence = replace(evidence, strata=tuple(strata))
+    coded = code_evidence(evidence, names, terms)
+    if len(coded) != len(evidence):
+        raise DataError(f"terms have {len(coded)} rows, the evidence has {len(evidence)}.")
     found, stratum = outcome(evidence, of), evidence.stratum
     table = Table(
-        coded=code_evidence(evidence, names, terms),
+        coded=coded,
         value=found.value,
         count=row_counts(evidence),
         weight=row_weights(evidence),

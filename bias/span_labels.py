@@ -133,7 +133,8 @@ def token_accuracy(
         strange = [name for name in documents if name not in label]
         if strange:
             raise DataError(f"there is no document {first(strange)}.")
-        rows = np.array([names.index(name) for name in documents], dtype=np.int64)
+        position = {name: i for i, name in enumerate(names)}
+        rows = np.array([position[name] for name in documents], dtype=np.int64)
     return _ratio(right, tokens, rows)
 
 

@@ -13,14 +13,14 @@ from scipy import stats
 
 from ..errors import DataError, first
 from .clusters import clustered_mean, clustered_rate
-from .intervals import Interval, newcombe, wilson
+from .intervals import Interval, exceeds_p, newcombe, wilson
 from .paired import mcnemar_exact, newcombe_paired, pair
 from .resampling import bootstrap_rows
-from .tests_of_rates import boschloo, score
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+FEW = 50  # sentences of either kind up to which an exact test is taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +240,13 @@ def wino_bias(correct_pro: Bools, correct_anti: Bools, *, paired: bool, confiden
             "Newcombe paired",
         )
     else:
-        tested = boschloo(k1, n1, k2, n2) if max(n1, n2) <= 50 else score(k1, n1, k2, n2)
-        ends, p, test, kind = newcombe(k1, n1, k2, n2, confidence), tested.p, tested.method, "Newcombe"
+        ends, kind = newcombe(k1, n1, k2, n2, confidence), "Newcombe"
+        p, test = exceeds_p(k1, n1, k2, n2), "score z"
+        if max(n1, n2) <= FEW:
+            constant = k1 + k2 in (0, n1 + n2)  # one table alone has these margins
+            table = [[k1, k2], [n1 - k1, n2 - k2]]  # scipy's columns are the groups
+            p = 1.0 if constant else min(1.0, float(stats.boschloo_exact(table).pvalue))
+            test = "Boschloo exact"
     return Scored(
         name="WinoBias accuracy difference",
         estimate=k1 / n1 - k2 / n2,

@@ -102,6 +102,7 @@ def standardised_gap(
 
     The interval carries Newcombe's over the strata with fixed weights: the squared distances of each stratum's gap
     from its ends, times w_s^2, add up (MOVER: Zou & Donner 2008; Yan & Su 2010). With one stratum it is Newcombe's.
+    Rows are taken to be independent.
 
     Args:
         strata: of `stratify`.

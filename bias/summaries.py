@@ -169,7 +169,7 @@ def _inequality(attribute: Attribute, view: View, compared: list[str], rules: Po
             ("generalized_entropy_index", entropy, told),
             ("theil_index", theil, ""),
         ):
-            if index is not None:
+            if not isinstance(index, Undefined):
                 made.append(
                     _summary(
                         attribute,

@@ -60,6 +60,11 @@ class Swapped:
         return len(self.rows)
 
     @property
+    def originals(self) -> Rows:
+        """The original row of every copy, in their order: one that has two copies is in it twice."""
+        return self.original.take(self.place)
+
+    @property
     def directions(self) -> tuple[str, ...]:
         """What became what, most frequent first."""
         return tuple(name for name, _ in Counter(one.direction for one in self.swaps).most_common())

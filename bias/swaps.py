@@ -89,7 +89,9 @@ class Swapper:
         self.name = f"to {to}" if to is not None else " <-> ".join(self.targets)
         self.index = index(lexicon)
         self.nouns = frozenset(
-            word for word, places in self.index.items() if all(entry.role in ("", "noun") for entry, _ in places)
+            word
+            for word, places in self.index.items()
+            if all(entry.role in ("", "noun") for entry, _ in places)
         )
         self.longest = max((len(spans(word)) for word in self.index), default=1)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UsageError
 from ..evidence import Evidence
 from .areas import Area
-from .changes import Better, Bools, Floats, Ints, Side, mean_side, rate_side
+from .changes import Better, Bools, Floats, Ints, Side, mean_side, rate_side, side_of
 from .columns import Columns, design_of
 from .estimates import Design
 from .influence import Influenced
@@ -75,15 +75,8 @@ class TwoModels:
         n = self.design.rows(rows)
         one, why = _influenced(metric, before, rows)
         two, why_after = _influenced(metric, after, rows)
-        return Side(
-            before=one,
-            after=two,
-            n_before=n,
-            n_after=n,
-            cells=None,
-            is_rate=False,
-            undefined=why or why_after,
-        )
+        why = why or why_after
+        return side_of(one, two, rows, self.design, sizes=(n, n), is_rate=False, undefined=why)
 
 
 def two_models(before: Evidence, after: Evidence, rules: Policy) -> TwoModels:

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from ..errors import DataError, ModelError, first
 from ..records import Rows
+from .hugging_face import task_of
 from .models import check_finite, pick_device
 from .text_subjects import Run
 from .texts import Encoded, Texts, read_tokenizer
 from .weights import check_weights, dtype_named, read_model, read_settings
+
+TASK = "masked language model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +49,8 @@ def masked_language_model(
         name: of a model in memory.
 
     Raises:
-        ModelError: the folder cannot be read, the model has no masked-language head, or the tokenizer no mask token.
+        ModelError: the folder cannot be read or is of another kind, the model has no masked-language head, or the
+            tokenizer no mask token.
     """
     if isinstance(folder_or_model, tuple):
         model, tokenizer = folder_or_model
@@ -61,6 +65,9 @@ def masked_language_model(
         name = path.name
         settings = read_settings(path / "config.json")
         architectures = [str(one) for one in settings.get("architectures") or []]
+        kind = task_of(path, architectures, None).name
+        if kind != TASK:
+            raise ModelError(f"{path} is a model for {kind}; a {TASK} is expected.")
         check_weights(path, architecture=(architectures or ["AutoModelForMaskedLM"])[0])
         where = pick_device(device)
         model = read_model(path, transformers.AutoModelForMaskedLM, dtype=dtype_named(dtype), device_map=None)

@@ -79,12 +79,14 @@ def test_tables_state_what_was_run_and_what_was_multiplied(
     monkeypatch.setattr(
         audit, "fairlearn_frame", lambda _, few: takes(1.0 if few is None else 1.0 + 2 * few)()
     )
-    kept = audit.bootstrap([10_000], 8)
-    assert len(kept[10_000]["ours"]["wall"]) == 8
+    kept = audit.bootstrap([10_000], 6)
+    assert len(kept[10_000]["ours"]["wall"]) == 6
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "2,000 (4 run)" in line and "4,000 [4,000, 4,000]" in line  # 1000 times 2 s, over half a second
+    assert (
+        "2,000 (4 run)" in line and line.count("4,000 [4,000, 4,000]") == 2
+    )  # 1000 times 2 s, over half a second
     monkeypatch.setattr(audit, "delong_areas", takes(0.25))
     monkeypatch.setattr(audit, "sklearn_areas", takes(2.5))
-    audit.areas([10_000], 8)
+    audit.areas([10_000], 6)
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "250.00" in line and "500.0 (5 run)" in line and "2,000 [2,000, 2,000]" in line
+    assert "250.00" in line and "500.0 (5 run)" in line and line.count("2,000 [2,000, 2,000]") == 2

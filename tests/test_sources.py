@@ -539,8 +539,11 @@ def test_other_sources_are_refused(tmp_path):
         scan([tmp_path / "t.csv", tmp_path / "half.parquet"], groups=["g"])
     pa_parquet.write_table(pa.table({"g": ["a"]}), tmp_path / "1.parquet")
     pa_parquet.write_table(pa.table({"h": ["a"]}), tmp_path / "2.parquet")
-    with pytest.raises(DataError, match=r"2\.parquet has no column 'g', which .*1\.parquet has"):
-        scan(tmp_path / "[12].parquet", groups=["g"])
+    for pattern in ("[12].parquet", "[0-2].parquet"):
+        with pytest.raises(DataError, match=r"2\.parquet has no column 'g', which .*1\.parquet has"):
+            scan(tmp_path / pattern, groups=["g"])
+    with pytest.raises(DataError, match=r"1\.parquet has no column 'h', which .*2\.parquet has"):
+        scan(tmp_path / "[12].parquet", groups=["h"])
 
 
 def test_folders_that_are_no_saved_data_set_are_refused(tmp_path):

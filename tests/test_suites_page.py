@@ -38,7 +38,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_the_examples_run(place, capsys):
-    texts = [f"He is a waiter, film {i} is great." for i in range(12)] + ["Frank gave her a dog."]
+    texts = [f"He is a waiter, film {i} is great." for i in range(12)] + ["Sven gave her a dog."]
     people = {"sex": np.array(["male", "female"]), "relationship": np.array(["husband", "wife"])}
     known = {
         "rows": Rows(
@@ -53,7 +53,7 @@ def test_the_examples_run(place, capsys):
     assert isinstance(known["subject"], cm.Subject) and known["suite"].rows.ids[0] == "plain praise/0"
     assert [list(known["both"].rows.inputs["text"])[i] for i in (0, -1)] == [
         "She is a waitress, film 0 is great.",
-        "Grace gave him a dog.",
+        "Ingrid gave him a dog.",
     ]
     assert known["implausible"] == [
         "0 real rows have sex = female, relationship = husband",
@@ -82,7 +82,8 @@ def test_the_suite_of_the_page_fails_and_passes_as_its_scores_say(place):
 def test_the_table_names_the_keys_of_every_kind():
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*?) \| (.*?)\|$", PAGE, flags=re.MULTILINE)
     said = {
-        kind: (tuple(re.findall(r"`(\w+)`", needs)), tuple(re.findall(r"`(\w+)`", may))) for kind, needs, may in rows
+        kind: (tuple(re.findall(r"`(\w+)`", needs)), tuple(re.findall(r"`(\w+)`", may)))
+        for kind, needs, may in rows
     }
     assert said == dict(KINDS)
 

@@ -64,6 +64,9 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
         worst=worst_gap(review.audit),
         tally=_tally(review.audit),
         sections=_by_attribute(review.audit),
+        definitions=review.audit.plan.get("metrics", {}),
+        search=None if isinstance(review.slices, str) else review.slices,
+        not_searched=review.slices if isinstance(review.slices, str) else "",
         measures=_measures(review.measures) if review.measures else [],
         measure_cells=[c for c in review.measures.cells if c.group != gaps.EVERYBODY]
         if review.measures
@@ -115,6 +118,7 @@ def _by_attribute(audit: Audit) -> list[dict[str, Any]]:
                 "findings": [f for f in _in_order(findings, gated) if f.metric in gated],
                 "more_findings": [f for f in findings if f.metric not in gated],
                 "alone": {c.group for c in cells if c.group != gaps.EVERYBODY and c.group not in compared},
+                "summaries": [one for one in audit.summaries if one.attribute == attribute],
             }
         )
     return made

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from clinometer.bias.areas import (
     DELONG,
+    WIDER,
     Area,
     area_difference,
     compare_areas,
@@ -231,6 +232,24 @@ def test_intervals_hold_the_true_area():
         perfect += made.area == 1
     assert perfect > 5  # which the variance of 0 would each have missed
     assert 0.93 <= np.mean(held) <= 0.99
+
+
+def test_intervals_hold_an_area_near_1_of_few_positives_as_delongs_alone_does_not():
+    true = float(norm.cdf(3.0 / math.sqrt(2)))  # .983
+    generator = np.random.default_rng(8)
+    held, alone = [], []
+    for _ in range(300):
+        score = np.concatenate([generator.normal(3, 1, 10), generator.normal(0, 1, 200)])
+        made = found(score, np.arange(210) < 10)
+        ours = made.interval()
+        held.append(ours.low <= true <= ours.high)
+        if made.has_spread():
+            plain = made.value.interval(scale="logit")
+            alone.append(plain.low <= true <= plain.high)
+            assert ours.low <= plain.low and made.method() == WIDER
+    assert np.mean(held) >= 0.95
+    assert np.mean(alone) < 0.9
+    assert found(*simulated(400)).method() == DELONG
 
 
 def test_one_label_has_no_area():

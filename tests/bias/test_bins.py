@@ -81,7 +81,7 @@ def test_impossible_bins_are_refused(arguments, error, said):
 
 def test_text_is_no_number():
     with pytest.raises(
-        DataError, match="1 values are no numbers, e.g. '40'; first rows, counted from 0: '1'"
+        DataError, match=r"1 values are no numbers, e\.g\. '40'; first rows, counted from 0: '1'"
     ):
         bins([1, "40"], [0, 50])
     with pytest.raises(DataError, match="all are missing"):

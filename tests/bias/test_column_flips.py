@@ -55,7 +55,9 @@ def test_columns_that_go_along_make_it_plausible_again():
 
 def test_numbers_are_compared_by_bins_with_stated_edges():
     def alike(edges):
-        return [one.n_alike for one in flipped(PEOPLE, "sex", SEX, beside=["age"], edges=edges, minimum=1).swaps]
+        return [
+            one.n_alike for one in flipped(PEOPLE, "sex", SEX, beside=["age"], edges=edges, minimum=1).swaps
+        ]
 
     assert alike({"age": [30]}) == [1, 1, 1, 1]
     assert alike({"age": [20]}) == [1, 1, 2, 0], "a bin holds its lower edge"
@@ -82,7 +84,11 @@ def test_numbers_keep_their_type():
     ("arguments", "error", "said"),
     [
         (("sexx", SEX), DataError, "did you mean 'sex'"),
-        (("sex", {"male": "Female"}), DataError, "column 'sex' has no value 'male'; it holds 'Male', 'Female'"),
+        (
+            ("sex", {"male": "Female"}),
+            DataError,
+            "column 'sex' has no value 'male'; it holds 'Male', 'Female'",
+        ),
         (("sex", {"Male": "Male"}), UsageError, "becomes itself"),
         (("sex", {}), DataError, "none was named"),
     ],
@@ -113,7 +119,9 @@ def test_adult_husbands_made_female_are_nobody():
     rows = people([row[9] for row in listed], [row[7] for row in listed])
     made = flipped(rows, "sex", SEX, beside=["role"])
     assert len(made) == 32561
-    husbands = [one for one, row in zip(made.swaps, listed, strict=True) if row[7] == "Husband" and row[9] == "Male"]
+    husbands = [
+        one for one, row in zip(made.swaps, listed, strict=True) if row[7] == "Husband" and row[9] == "Male"
+    ]
     assert {one.n_alike for one in husbands} == {1} and all(one.warning for one in husbands)
     unmarried = [one for one, row in zip(made.swaps, listed, strict=True) if row[7] == "Not-in-family"]
     assert not any(one.warning for one in unmarried)

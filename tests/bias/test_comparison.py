@@ -263,6 +263,92 @@ def test_weights_change_the_rates():
     assert made.method.startswith("paired t")
 
 
+def test_several_classes_and_numbers():
+    draw = np.random.default_rng(5)
+    n = 900
+    truth, group = draw.choice(["cat", "dog", "owl"], n), draw.choice(["a", "b"], n)
+    said = [
+        np.where(draw.random(n) < share, truth, draw.choice(["cat", "dog", "owl"], n)) for share in (0.9, 0.5)
+    ]
+    sides = [
+        from_columns({"y": truth, "p": p, "g": group}, label="y", prediction="p", groups=["g"]) for p in said
+    ]
+    rules = parse_policy({"task": "multiclass"}, where="test")
+    made = compare(*sides, rules, tolerance_change={"accuracy": 0.05}, set_by="test")
+    assert made.decision == "worse"
+    one = compare(*sides, rules).of("true_positive_rate[owl]")
+    assert one.before == pytest.approx(np.mean(said[0][truth == "owl"] == "owl"))
+    assert one.n_before == np.sum(truth == "owl")
+    actual = draw.normal(size=n)
+    sides = [
+        from_columns(
+            {"y": actual, "p": actual + spread * draw.normal(size=n), "g": group},
+            label="y",
+            prediction="p",
+            groups=["g"],
+        )
+        for spread in (0.5, 1.0)
+    ]
+    rules = parse_policy({"task": "regression"}, where="test")
+    made = compare(*sides, rules, tolerance_change={"mean_absolute_error": 0.1}, set_by="test")
+    assert made.of("mean_absolute_error").decision == "worse"
+    same = compare(sides[0], sides[0], rules, tolerance_change={"mean_absolute_error": 0.05}, set_by="test")
+    assert same.of("mean_absolute_error").decision == "no worse"
+    few = [dataclasses.replace(side, table=side.table.slice(0, 4)) for side in sides[:1] * 2]
+    assert compare(*few, rules, tolerance_change={"mean_absolute_error": 0.05}, set_by="test").exit_code == 4
+
+
+def test_a_mean_moves_as_in_the_paired_t_test():
+    from scipy import stats
+
+    draw = np.random.default_rng(6)
+    a, b = draw.normal(size=(2, 80))
+    sides = [
+        from_columns({"s": values, "g": np.tile(["a", "b"], 40)}, score="s", groups=["g"])
+        for values in (a, b)
+    ]
+    one = compare(*sides).of("s")
+    expected = stats.ttest_rel(b, a)
+    assert one.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert (one.low, one.high) == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
+
+
+def test_a_group_beside_everybody_counts_its_rows_once():
+    before, after = models(600, drop_a=0.2)
+    rules = parse_policy({"groups": {"group": {"compare": "overall"}}}, where="test")
+    overall = compare(before, after, rules, metrics=["accuracy"]).of("accuracy", "a", ALL)
+    rules = parse_policy({"groups": {"group": {"compare": "complement"}}}, where="test")
+    others = compare(before, after, rules, metrics=["accuracy"]).of("accuracy", "a", "everyone else")
+    share = 1 - before.group("group").count("a") / 600
+    assert overall.change == pytest.approx(share * others.change)
+    # a - everybody = share of the others * (a - others), and so for its error, up to the rows added to each.
+    assert overall.high - overall.change == pytest.approx(share * (others.high - others.change), rel=0.1)
+
+
+def test_people_in_both_groups_are_counted_together():
+    draw = np.random.default_rng(8)
+    n = 1200
+    person = np.repeat(np.arange(n // 2), 2)
+    group = np.tile(["a", "b"], n // 2)
+    label = draw.random(n) < 0.5
+    lost = np.repeat(
+        draw.random(n // 2) < 0.3, 2
+    )  # both rows of a person change together: the gap never does
+    before = np.where(draw.random(n) < 0.9, label, ~label)
+    columns = {"id": [str(i) for i in range(n)], "y": label.astype(int), "g": group, "who": person}
+    widths = {}
+    for cluster in (None, "who"):
+        sides = [
+            from_columns(
+                {**columns, "p": p.astype(int)}, label="y", prediction="p", groups=["g"], cluster=cluster
+            )
+            for p in (before, np.where(lost, ~label, before))
+        ]
+        one = compare(*sides, metrics=["accuracy"]).of("accuracy", "a", "b")
+        widths[cluster] = one.high - one.low
+    assert widths["who"] < 0.9 * widths[None]
+
+
 # How often it is wrong, by simulation
 
 
@@ -310,16 +396,16 @@ def test_a_true_difference_is_found():
 def test_rows_on_one_side_are_refused_or_counted():
     before, after = models(50)
     short = dataclasses.replace(after, table=after.table.slice(3))
-    with pytest.raises(DataError, match="3 rows are only before .'r0', 'r1', 'r2'. and 0 only after"):
+    with pytest.raises(DataError, match=r"3 rows are only before \('r0', 'r1', 'r2'\) and 0 only after"):
         compare(before, short)
     made = compare(before, short, intersect=True)
     assert made.n == 47
     assert made.only_before == ("r0", "r1", "r2")
     assert "3 are only before" in " ".join(made.notes)
+    other = from_columns(
+        {"id": ["x"], "prediction": [1], "group": ["a"]}, prediction="prediction", groups=["group"]
+    )
     with pytest.raises(DataError, match="no row in common"):
-        other = from_columns(
-            {"id": ["x"], "prediction": [1], "group": ["a"]}, prediction="prediction", groups=["group"]
-        )
         compare(before, other, intersect=True)
 
 

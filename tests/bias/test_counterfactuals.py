@@ -142,6 +142,17 @@ def test_copies_of_one_row_are_one_cluster_when_pooled():
     assert all(one.shift.low is None for one in result.directions)
 
 
+def test_scores_of_the_originals_may_come_pair_by_pair():
+    made = swapped(ROWS.take([0, 1, 2]), "neutral pronouns", to=["neutral", "male"])
+    assert made.originals.ids == ("t0", "t1", "t2", "t0", "t2")
+    result = compare_pairs(made, np.arange(5.0), np.arange(5.0) + 1, per_pair=True)
+    assert result.shifts.tolist() == [1.0] * 5
+    with pytest.raises(DataError, match=r"scores of the original rows have shape \(3,\); \(5,\) is expected"):
+        compare_pairs(made, np.zeros(3), np.zeros(5), per_pair=True)
+    with pytest.raises(DataError, match=r"shape \(5,\); \(3,\) is expected"):
+        compare_pairs(made, np.zeros(5), np.zeros(5))
+
+
 def test_texts_of_several_groups_have_no_signed_shift():
     rows = Rows(
         ids=tuple(f"t{i}" for i in range(20)),
@@ -158,7 +169,9 @@ def test_texts_of_several_groups_have_no_signed_shift():
 def test_family_wise_false_exceeds():
     """A shift that is the tolerance exactly, in two directions: 5 % of families exceed, and noise."""
     generator = np.random.default_rng(0)
-    places = {name: np.flatnonzero([one.direction == name for one in SWAPPED.swaps]) for name in SWAPPED.directions}
+    places = {
+        name: np.flatnonzero([one.direction == name for one in SWAPPED.swaps]) for name in SWAPPED.directions
+    }
     sign = np.array([1 if one.direction == "male -> female" else -1 for one in SWAPPED.swaps])
     draws, false, found = 400, 0, 0
     for _ in range(draws):
@@ -192,7 +205,11 @@ def test_a_flipped_table_is_compared_like_texts():
 def test_the_record_becomes_json_and_a_frame():
     made = compared(0.5, threshold=0.0, by="job")
     saved = plain(made)
-    assert saved["not_swapped"] == {} and len(saved["shifts"]) == 80 and saved["provenance"]["lexicon"] == "pronouns"
+    assert (
+        saved["not_swapped"] == {}
+        and len(saved["shifts"]) == 80
+        and saved["provenance"]["lexicon"] == "pronouns"
+    )
     frame = made.frame
     assert list(frame["direction"][:3]) == ["all", "female -> male", "male -> female"] and len(frame) == 11
     assert "80 pairs" in repr(made)

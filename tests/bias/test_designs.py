@@ -239,3 +239,32 @@ def test_berkeley_is_reversed_when_departments_are_held_fixed():
     assert held.estimate > 0
     assert "reverses" in held.words
     assert "dept" in held.metric
+
+
+@pytest.mark.parametrize("design", [{}, {"weight": "w"}, {"cluster": "who"}])
+def test_a_measure_of_rows_counted_together_has_the_errors_of_the_rows(design):
+    import clinometer as cm
+
+    generator = np.random.default_rng(0)
+    columns = {
+        "group": generator.choice(["a", "b"], 300),
+        "w": generator.choice([1.0, 2.0], 300),
+        "who": generator.integers(0, 40, 300),
+        "m": generator.normal(size=300) + generator.integers(0, 2, 300),
+    }
+    rows = from_columns(columns, groups=["group"], measures=["m"], **design)
+    together = cm.scan(rows).counted()
+    assert len(together) < 200 and together.squares
+    one, other = audit(rows), audit(together)
+    for a, b in zip(one.findings, other.findings, strict=True):
+        np.testing.assert_allclose(
+            (a.estimate, a.low, a.high, a.p), (b.estimate, b.low, b.high, b.p), atol=1e-9
+        )
+    for a, b in zip(one.cells, other.cells, strict=True):
+        np.testing.assert_allclose(
+            (a.n, a.estimate, a.low, a.high), (b.n, b.estimate, b.low, b.high), atol=1e-9
+        )
+    if "weight" in design:
+        everybody = policy(groups={"group": {"compare": "overall"}})
+        with pytest.raises(DataError, match="complement"):
+            audit(together, everybody)

@@ -38,7 +38,12 @@ def test_her(text, name):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("his car", "determiner"), ("it is his.", "possessive"), ("his is red", "possessive"), ("his badly made car", "determiner")],
+    [
+        ("his car", "determiner"),
+        ("it is his.", "possessive"),
+        ("his is red", "possessive"),
+        ("his badly made car", "determiner"),
+    ],
 )
 def test_his(text, name):
     assert role(text, "his", HIS)[:2] == (name, True)

@@ -47,7 +47,7 @@ def test_evidence_is_read_as_its_groups_are():
 
 
 def test_what_is_no_group_is_refused_by_name():
-    with pytest.raises(DataError, match="'income' holds 60 different numbers; at most 50 .* cm.bins"):
+    with pytest.raises(DataError, match=r"'income' holds 60 different numbers; at most 50 .* cm\.bins"):
         code_columns({"sex": ["f"] * 60, "income": np.linspace(0, 1, 60)})
     with pytest.raises(DataError, match="'person' has 5,000 values; at most 200"):
         code_columns({"person": [f"p{i}" for i in range(5000)]})

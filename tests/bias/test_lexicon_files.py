@@ -34,7 +34,10 @@ def test_toml(tmp_path):
     (tmp_path / "jobs.toml").write_text(TOML, encoding="utf-8")
     jobs = read_lexicon(tmp_path / "jobs.toml")
     assert (jobs.name, jobs.version, jobs.groups) == ("jobs", "2", ("female", "male"))
-    assert swap("Sir Ian, the barwoman and a waiter, sir.", jobs).text == "Dame Ian, the barman and a waitress, sir."
+    assert (
+        swap("Sir Ian, the barwoman and a waiter, sir.", jobs).text
+        == "Dame Ian, the barman and a waitress, sir."
+    )
 
 
 def test_csv_of_pairs_and_three_groups(tmp_path):
@@ -60,7 +63,9 @@ def test_names_are_paired_once_and_those_of_both_groups_left_out():
     text = "Ann told Bob about Dan."
     assert swap(swap(text, own).text, own).text == text != swap(text, own).text
     more = names_lexicon({"female": ["Ann", "Eve", "Ida"], "male": ["Bob"]}, **ABOUT)
-    assert {swap(name, more).text for name in ("Ann", "Eve", "Ida")} == {"Bob"}, "names left over share a partner"
+    assert {swap(name, more).text for name in ("Ann", "Eve", "Ida")} == {"Bob"}, (
+        "names left over share a partner"
+    )
 
 
 def test_another_seed_pairs_otherwise():

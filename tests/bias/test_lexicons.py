@@ -9,7 +9,13 @@ from clinometer.errors import DataError, UsageError
 
 def made(entries, groups=("female", "male"), **more):
     return SwapLexicon(
-        name="own", version="1", source="a test", attribute="gender", groups=groups, entries=tuple(entries), **more
+        name="own",
+        version="1",
+        source="a test",
+        attribute="gender",
+        groups=groups,
+        entries=tuple(entries),
+        **more,
     )
 
 
@@ -79,7 +85,12 @@ def test_like_finds_the_entry():
         (lambda: made([entry("she", "he")], written_only=("none",)), "written_only of the lexicon"),
         (
             lambda: SwapLexicon(
-                name="x", version="", source="y", attribute="z", groups=("a", "b"), entries=(entry("she", "he"),)
+                name="x",
+                version="",
+                source="y",
+                attribute="z",
+                groups=("a", "b"),
+                entries=(entry("she", "he"),),
             ),
             "a lexicon's version is ''",
         ),

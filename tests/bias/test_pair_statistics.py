@@ -33,7 +33,9 @@ def test_flips_agree_with_statsmodels_and_scipy(both, up, down, neither):
     low, high = proportion_confint(k, n, method=method)
     assert made.low == pytest.approx(low, abs=1e-9) and made.high == pytest.approx(high, abs=1e-9)
     if k:
-        assert made.p_direction == pytest.approx(mcnemar([[both, down], [up, neither]], exact=True).pvalue, abs=1e-9)
+        assert made.p_direction == pytest.approx(
+            mcnemar([[both, down], [up, neither]], exact=True).pvalue, abs=1e-9
+        )
     else:
         assert made.p_direction is None
     assert made.difference == pytest.approx(after.mean() - before.mean())
@@ -71,7 +73,9 @@ def test_rows_repeated_within_clusters_are_no_new_evidence():
     many = shift(np.repeat(before, 5), np.repeat(after, 5), cluster=np.repeat(np.arange(30), 5))
     assert (many.low, many.high) == (pytest.approx(once.low), pytest.approx(once.high))
     careless = shift(np.repeat(before, 5), np.repeat(after, 5))
-    assert careless.high - careless.low < 0.5 * (once.high - once.low), "the control: without clusters it narrows"
+    assert careless.high - careless.low < 0.5 * (once.high - once.low), (
+        "the control: without clusters it narrows"
+    )
 
 
 def test_the_bootstrap_stays_near_t_and_clusters_widen_it():
@@ -109,7 +113,9 @@ def test_in_clusters_a_rate_needs_more_to_be_within():
     assert alone.upper < 0.1 < together.upper
     none = rate_bound(np.zeros(200, dtype=bool), 0.1, cluster=np.arange(200) // 20)
     ratio = stats.t.ppf(0.95, 199) / stats.t.ppf(0.95, 9)
-    assert none.upper == pytest.approx(1 - 0.05 ** (1 / (10 * ratio**2)), abs=1e-9), "10 clusters, not 200 rows"
+    assert none.upper == pytest.approx(1 - 0.05 ** (1 / (10 * ratio**2)), abs=1e-9), (
+        "10 clusters, not 200 rows"
+    )
     each = rate_bound(flipped, 0.1, cluster=np.arange(200))
     assert (each.upper, each.p) == (pytest.approx(alone.upper), pytest.approx(alone.p))
 

@@ -105,7 +105,7 @@ def test_size_and_coverage_by_enumeration():
 
 
 def test_refusals():
-    with pytest.raises(UsageError, match="the margin is -0.1"):
+    with pytest.raises(UsageError, match=r"the margin is -0\.1"):
         paired_surpasses_p(cells(1, 1, 5), -0.1)
     with pytest.raises(UsageError, match="confidence is 1"):
         tango(cells(1, 1, 5), 1.0)

@@ -53,7 +53,7 @@ def test_files_without_a_date_or_of_one_date_are_named(tmp_path):
     with pytest.raises(DataError, match="holds no"):
         dated_files(tmp_path)
     (tmp_path / "latest.csv").write_text("x", encoding="utf-8")
-    with pytest.raises(DataError, match="no date in their name: 'latest.csv'"):
+    with pytest.raises(DataError, match=r"no date in their name: 'latest\.csv'"):
         dated_files(tmp_path)
     (tmp_path / "latest.csv").unlink()
     for name in ("2026-11-01.csv", "2026-11.csv"):
@@ -86,7 +86,7 @@ def test_a_column_of_dates_is_cut_into_periods(every, starts):
 
 def test_values_that_are_no_dates_are_refused():
     evidence = from_columns({"p": [1, 0], "day": ["2026-01-01", "soon"]}, prediction="p")
-    with pytest.raises(DataError, match="1 values that are no date, e.g. 'soon'; first rows: '1'"):
+    with pytest.raises(DataError, match=r"1 values that are no date, e\.g\. 'soon'; first rows: '1'"):
         split_by_date(evidence, "day")
     with pytest.raises(DataError, match="did you mean 'day'"):
         split_by_date(evidence, "dya")

@@ -161,7 +161,7 @@ def test_a_cluster_is_exchanged_whole():
     person = np.repeat(np.arange(60), 5)
     columns = {"c": np.repeat(generator.choice(["u", "v"], size=60), 5)}
     value = np.repeat(generator.normal(size=60), 5)
-    itemsets, units, compared, _ = searched(columns, value, cluster=person)
+    _, _, compared, _ = searched(columns, value, cluster=person)
     _, _, rows, _ = searched(columns, value)
     _, _, once, _ = searched({"c": columns["c"][::5]}, value[::5])
     assert compared.z == pytest.approx(once.z) and compared.total_units == 60 and compared.total == 300
@@ -169,9 +169,9 @@ def test_a_cluster_is_exchanged_whole():
         "rows by themselves would count everything five times"
     )
     assert compared.error == pytest.approx(once.error) and compared.effect == pytest.approx(rows.effect)
+    moved = np.repeat(["u"] * 60, 5)
+    moved[36] = "v"
     with pytest.raises(DataError, match=r"'d' differs within 1 clusters, the first being '7'"):
-        moved = np.repeat(["u"] * 60, 5)
-        moved[36] = "v"
         gather(code_columns({**columns, "d": moved}), value, cluster=person)
     with pytest.raises(DataError, match="'the strata' differs within"):
         gather(code_columns(columns), value, cluster=person, stratum=np.arange(300) % 2)

@@ -40,6 +40,29 @@ def test_equalized_odds_is_gated_in_both_rates(rates, code):
     assert {entry["metric"] for entry in made.verdicts} == {"true_positive_rate", "false_positive_rate"}
 
 
+def test_equalized_odds_of_compas_tests_each_rate_in_its_own_denominator():
+    columns = {"race": [], "label": [], "prediction": [], "n": []}
+    for race, counts in {
+        "African-American": (990, 805, 532, 1369),
+        "Caucasian": (1139, 349, 461, 505),
+    }.items():
+        for (label, said), n in zip(((0, 0), (0, 1), (1, 0), (1, 1)), counts, strict=True):
+            for name, value in zip(columns, (race, label, said, n), strict=True):
+                columns[name].append(value)
+    evidence = from_columns(columns, label="label", prediction="prediction", groups=["race"], count="n")
+    made = audit(evidence, equalized_odds(0.05, "the test", {"race": {"reference": "Caucasian"}}))
+    assert made.verdict == "exceeds tolerance"
+    found = {one.metric: one for one in made.findings}
+    fpr, fdr = found["false_positive_rate"], found["false_discovery_rate"]
+    assert (fpr.n_group, fpr.n_reference) == (
+        1795,
+        1488,
+    )  # those labelled negative, not those predicted positive
+    assert (fdr.n_group, fdr.n_reference) == (2174, 854)
+    assert fpr.estimate == pytest.approx(0.2139, abs=1e-4) and fpr.p_adjusted < 1e-10
+    assert fdr.estimate == pytest.approx(0.370 - 0.409, abs=1e-3)
+
+
 def test_groups_may_be_rules_and_other_keys_go_through():
     rules = equalized_odds(
         0.1, "me", {"group": GroupRule(reference="a"), "sex": {"values": ["f"]}}, alpha=0.01

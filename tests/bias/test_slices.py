@@ -165,6 +165,23 @@ def test_a_rate_is_the_mean_of_ones_and_weights_of_one_change_nothing():
             assert abs(one.p_adjusted - other.p_adjusted) < 0.12
 
 
+def test_large_numbers_lose_no_digits():
+    columns, _ = planted(900, 12)
+    value = np.random.default_rng(0).normal(size=900)
+    near, far = (slices_of(columns, value + shift, permutations=99, most=500) for shift in (0.0, 1e9))
+    assert [one.name for one in near.slices] == [one.name for one in far.slices]
+    assert [one.z for one in far.slices] == pytest.approx([one.z for one in near.slices], abs=1e-5)
+    assert far.slices[0].estimate == pytest.approx(1e9) and far.epsilon == pytest.approx(near.epsilon, rel=1e-5)
+
+
+def test_rows_that_weigh_nothing_take_no_part():
+    columns, value = planted(900, 12)
+    weight = np.where(np.arange(900) < 600, 1.0, 0.0)
+    some = slices_of(columns, value, weight=weight, permutations=99)
+    first = slices_of({name: c[:600] for name, c in columns.items()}, value[:600], weight=weight[:600], permutations=99)
+    assert some.n == 600 and some.slices == first.slices
+
+
 def test_weights_move_the_estimate():
     columns, value = planted(900, 13)
     weight = np.where(value, 3.0, 1.0)
@@ -241,7 +258,7 @@ def test_one_half_chooses_and_the_other_confirms():
     assert halves.n_confirm == 1000 and halves.n_clusters == 500
     counted = slices_of(columns, value, count=np.full(4000, 3), confirm=0.5, permutations=999)
     assert counted.n_discover == counted.n_confirm == 6000
-    with pytest.raises(UsageError, match="199 permutations have no p-value below 0.005.* Take 399"):
+    with pytest.raises(UsageError, match=r"199 permutations have no p-value below 0.005.* Take 399"):
         slices_of(columns, value, confirm=0.5, permutations=199)
 
 
@@ -344,7 +361,7 @@ def test_what_cannot_be_searched_is_refused():
         slices(evidence_of(), of="eror_rate")
     with pytest.raises(UsageError, match="cannot be searched by 'roc_auc'"):
         slices(evidence_of(), of="roc_auc")
-    with pytest.raises(DataError, match="true_positive_rate is .* nobody is in its denominator"):
+    with pytest.raises(DataError, match=r"true_positive_rate is .* nobody is in its denominator"):
         slices(evidence_of(), of="true_positive_rate")
     with pytest.raises(DataError, match="the evidence has no label"):
         slices(dataclasses.replace(evidence_of(), label=None))
@@ -352,18 +369,20 @@ def test_what_cannot_be_searched_is_refused():
         slices_of(columns, np.zeros(300, dtype=bool))
     with pytest.raises(DataError, match=r"no slice holds 200 of the 300 rows"):
         slices_of(columns, value, min_count=200)
+    with pytest.raises(DataError, match="terms have 2 rows, the evidence has 300"):
+        slices(evidence_of(), columns=[], terms={"t": np.array([True, False])})
     with pytest.raises(DataError, match="inside is False in every row"):
         slices_of(columns, value, inside=np.zeros(300, dtype=bool))
     with pytest.raises(DataError, match="value has 299 rows, the columns have 300"):
         slices_of(columns, value[:299])
     with pytest.raises(DataError, match="weight is negative in 1 rows"):
         slices_of(columns, value, weight=np.r_[-1.0, np.ones(299)])
-    with pytest.raises(DataError, match="cluster has .* one whole number per row"):
+    with pytest.raises(DataError, match=r"cluster has .* one whole number per row"):
         slices_of(columns, value, cluster=["a"] * 300)
     with pytest.raises(DataError, match="all rows are of one cluster"):
         slices_of(columns, value, cluster=np.zeros(300, dtype=int))
     with pytest.raises(
-        DataError, match="'c0' differs within .* Leave that column out; or compare within clusters"
+        DataError, match=r"'c0' differs within .* Leave that column out; or compare within clusters"
     ):
         slices_of(columns, value, cluster=np.arange(300) // 3)
 

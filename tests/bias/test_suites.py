@@ -68,7 +68,12 @@ TEXTS = list(EXPANDED.rows.inputs["text"])
 
 
 def test_every_combination_is_written_once():
-    assert TEXTS[:4] == ["It is a nurse, good.", "It is a nurse, awful.", "It is an engineer, good.", "It is an engineer, awful."]
+    assert TEXTS[:4] == [
+        "It is a nurse, good.",
+        "It is a nurse, awful.",
+        "It is an engineer, good.",
+        "It is an engineer, awful.",
+    ]
     assert TEXTS[4] == "Nurse or not: good"
     assert TEXTS[8:11] == ["Muslims are good.", "Muslims are awful.", "Christians are good."]
     assert TEXTS[-2:] == ["The engineer is awful.", "The engineer is very awful."]
@@ -102,21 +107,34 @@ def test_failures_known_answer():
     )
     label, faith, very = result.tests
     assert (label.n, label.n_failed, label.rate) == (8, 4, 0.5)
-    assert {one.value: one.rate for one in label.slots if one.slot == "job"} == {"nurse": 0.0, "engineer": 1.0}
+    assert {one.value: one.rate for one in label.slots if one.slot == "job"} == {
+        "nurse": 0.0,
+        "engineer": 1.0,
+    }
     assert {(one.expected, one.got, one.missed_by) for one in label.worst} == {("positive", "negative", None)}
     assert (faith.n, faith.n_failed) == (8, 4)
-    assert {one.value: one.rate for one in faith.slots if one.slot == "faith"} == {"christian": 0.0, "jewish": 1.0}
+    assert {one.value: one.rate for one in faith.slots if one.slot == "faith"} == {
+        "christian": 0.0,
+        "jewish": 1.0,
+    }
     assert faith.worst[0].missed_by == pytest.approx(0.1) and "Jews" in faith.worst[0].text
     assert "Muslims" in faith.worst[0].compared_with
     assert (very.n, very.n_failed) == (4, 2) and all("awful" in one.text for one in very.worst)
     assert very.worst[0].expected == "up by more than 0.1" and very.worst[0].got == "+0"
     assert result.verdict is None and result.exit_code == 0
-    assert plain(result)["tests"][0]["n_failed"] == 4 and list(result.frame["name"]) == ["label", "faith", "very"]
+    assert plain(result)["tests"][0]["n_failed"] == 4 and list(result.frame["name"]) == [
+        "label",
+        "faith",
+        "very",
+    ]
 
 
 def test_a_model_that_does_as_expected_fails_nothing():
     result = check(
-        EXPANDED, score=scores(lambda t: 0.2 * ("very" in t)), prediction=["positive"] * len(TEXTS), threshold=None
+        EXPANDED,
+        score=scores(lambda t: 0.2 * ("very" in t)),
+        prediction=["positive"] * len(TEXTS),
+        threshold=None,
     )
     assert [one.n_failed for one in result.tests] == [0, 0, 0]
     assert all(one.worst == () for one in result.tests)
@@ -124,10 +142,17 @@ def test_a_model_that_does_as_expected_fails_nothing():
 
 def test_direction_down_and_a_margin_below_zero():
     down = expand(parse_suite(changed(("test", 2, "direction"), "down")))
-    assert check(down, score=scores(lambda t: -0.2 * ("very" in t)), prediction=["positive"] * 28).tests[2].n_failed == 0
+    assert (
+        check(down, score=scores(lambda t: -0.2 * ("very" in t)), prediction=["positive"] * 28)
+        .tests[2]
+        .n_failed
+        == 0
+    )
     lax = expand(parse_suite(changed(("test", 2, "margin"), -0.1)))
     for move, failed in ((-0.05, 0), (-0.15, 4), (0.0, 0)):
-        made = check(lax, score=scores(lambda t, move=move: move * ("very" in t)), prediction=["positive"] * 28)
+        made = check(
+            lax, score=scores(lambda t, move=move: move * ("very" in t)), prediction=["positive"] * 28
+        )
         assert made.tests[2].n_failed == failed
     none = check(EXPANDED, score=scores(lambda t: 0.0), prediction=["positive"] * 28)
     assert none.tests[2].n_failed == 4, "no movement is no movement upwards"
@@ -153,7 +178,9 @@ def test_intervals_go_by_templates():
     low, high = proportion_confint(by_case.n_failed, by_case.n, method="beta")
     assert (by_case.low, by_case.high) == (pytest.approx(low), pytest.approx(high))
     assert by_template[0].high - by_template[0].low > by_case.high - by_case.low
-    by_slot = check(expand(parse_suite(changed(("test", 0, "cluster"), "mild"))), score=values, prediction=labels)
+    by_slot = check(
+        expand(parse_suite(changed(("test", 0, "cluster"), "mild"))), score=values, prediction=labels
+    )
     assert by_slot.tests[0].n_clusters == 2
 
 
@@ -165,7 +192,14 @@ def test_verdicts():
         "set_by": "a test",
         "slots": {"n": [f"w{i}" for i in range(60)]},
         "test": [
-            {"name": "a", "kind": "MFT", "templates": ["{n} is"], "expect": True, "cluster": "n", "tolerance": 0.1},
+            {
+                "name": "a",
+                "kind": "MFT",
+                "templates": ["{n} is"],
+                "expect": True,
+                "cluster": "n",
+                "tolerance": 0.1,
+            },
             {"name": "b", "kind": "MFT", "templates": ["{n} is not"], "expect": True, "tolerance": 0.1},
         ],
     }
@@ -189,7 +223,12 @@ def test_own_lexicons_and_groups_of_words():
 
 
 def test_pieces():
-    assert pieces("a {b} c {a:d}{{e}}") == [("a ", "b", False), (" c ", "d", True), ("{", None, False), ("e}", None, False)]
+    assert pieces("a {b} c {a:d}{{e}}") == [
+        ("a ", "b", False),
+        (" c ", "d", True),
+        ("{", None, False),
+        ("e}", None, False),
+    ]
 
 
 BAD = [
@@ -203,7 +242,11 @@ BAD = [
     (("slots", "idle"), ["a"], "no template uses the slots 'idle'"),
     (("slots", "faith"), {"lexicon": "religion"}, "needs like"),
     (("slots", "faith"), {"lexicon": "religon", "like": "Sikhs"}, "did you mean 'religion'"),
-    (("slots", "faith"), {"lexicon": "religion", "like": "Sikhs", "groups": ["muslin"]}, "did you mean 'muslim'"),
+    (
+        ("slots", "faith"),
+        {"lexicon": "religion", "like": "Sikhs", "groups": ["muslin"]},
+        "did you mean 'muslim'",
+    ),
     (("slots", "faith"), {"lexicon": "religion", "like": "Sikhs", "groups": []}, "has no word of no group"),
     (("slots", "faith"), {"lexicon": "religion", "group": "muslin"}, "did you mean 'muslim'"),
     (("test", 0, "templates"), ["{jobb} {mild}"], "no such slot as 'jobb': did you mean 'job'"),
@@ -223,7 +266,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "said"), BAD, ids=[f"{'.'.join(map(str, path))}={value}" for path, value, _ in BAD])
+@pytest.mark.parametrize(
+    ("path", "value", "said"), BAD, ids=[f"{'.'.join(map(str, path))}={value}" for path, value, _ in BAD]
+)
 def test_refusals_of_files(path, value, said):
     if said is None:
         assert parse_suite(changed(path, value)).tests[0].cluster == "job"
@@ -259,11 +304,23 @@ def test_refusals_of_files_that_are_none(tmp_path):
         ({"score": np.zeros(28)}, UsageError, r"'label' \(MFT\) compares decisions"),
         ({"prediction": ["positive"] * 28}, UsageError, r"'faith' \(INV\) compares scores"),
         ({"score": np.zeros(27), "prediction": ["positive"] * 28}, DataError, r"scores have shape \(27,\)"),
-        ({"score": np.zeros(28), "prediction": ["positive"] * 3}, DataError, r"predictions have shape \(3,\)"),
-        ({"score": np.full(28, np.inf), "prediction": ["positive"] * 28}, DataError, "28 scores are not finite"),
+        (
+            {"score": np.zeros(28), "prediction": ["positive"] * 3},
+            DataError,
+            r"predictions have shape \(3,\)",
+        ),
+        (
+            {"score": np.full(28, np.inf), "prediction": ["positive"] * 28},
+            DataError,
+            "28 scores are not finite",
+        ),
         ({"score": np.zeros(28), "threshold": 0.0}, DataError, "nothing could be equal"),
         ({"threshold": 0.0}, UsageError, "a threshold needs scores"),
-        ({"score": np.zeros(28), "threshold": 0.0, "prediction": ["x"] * 28}, UsageError, "one of them decides"),
+        (
+            {"score": np.zeros(28), "threshold": 0.0, "prediction": ["x"] * 28},
+            UsageError,
+            "one of them decides",
+        ),
         ({"score": np.zeros(28), "alpha": 0.6}, UsageError, "out of range"),
     ],
 )

@@ -33,7 +33,9 @@ def test_known_answer():
     assert left["t1"] == ("nothing to swap", "")
     assert left["t2"][0] == "ambiguous" and "saw her leave" in left["t2"][1]
     assert made.reasons == {"nothing to swap": 1, "ambiguous": 1}
-    assert made.provenance["lexicon"] == "gender" and made.provenance["sha256"] == lexicon("gender").fingerprint
+    assert (
+        made.provenance["lexicon"] == "gender" and made.provenance["sha256"] == lexicon("gender").fingerprint
+    )
     assert "2 copies of 2 of 4 rows" in repr(made)
     assert list(made.frame["changes"]) == ["He -> She", "mother -> father, James -> Mary"]
 

@@ -87,7 +87,10 @@ def test_articles_follow_their_word():
 
 def test_groups_of_more_than_two():
     faith = lexicon("religion")
-    assert swap("a Muslim woman, a Muslim, two muslims", faith, to="jewish").text == "a Jewish woman, a Jew, two jews"
+    assert (
+        swap("a Muslim woman, a Muslim, two muslims", faith, to="jewish").text
+        == "a Jewish woman, a Jew, two jews"
+    )
     assert swap("a Jewish man, a Jew's", faith, to="hindu").text == "a Hindu man, a Hindu's"
     both = swap("Christians, Sikhs and Jews", faith, between=("christian", "jewish"))
     assert both.text == "Jews, Sikhs and Christians"
@@ -99,7 +102,10 @@ def test_groups_of_more_than_two():
 
 def test_neutral_pronouns_bring_their_verbs():
     neutral = Swapper(lexicon("neutral pronouns"), to="neutral")
-    assert neutral("He's late and she isn't; is he? HE WAS.").text == "They're late and they aren't; are they? THEY WERE."
+    assert (
+        neutral("He's late and she isn't; is he? HE WAS.").text
+        == "They're late and they aren't; are they? THEY WERE."
+    )
     assert neutral("She also has her own car, hers.").text == "They also have their own car, theirs."
     assert "does not go" in neutral("She always goes.").uncertain[0]
     assert '"is" or "has"' in neutral("He's been there.").uncertain[0]
@@ -210,7 +216,10 @@ def test_all_winogender_sentences_are_swapped_as_their_authors_wrote_them():
     if not SHARED.is_dir():
         pytest.skip("winogender is not beside this checkout")
     with (SHARED / "all_sentences.tsv").open(encoding="utf-8") as file:
-        listed = {row["sentid"].removesuffix(".txt"): row["sentence"] for row in csv.DictReader(file, delimiter="\t")}
+        listed = {
+            row["sentid"].removesuffix(".txt"): row["sentence"]
+            for row in csv.DictReader(file, delimiter="\t")
+        }
     neutral = Swapper(lexicon("neutral pronouns"), to="neutral")
     pairs = [(name, name.replace(".male", "")) for name in listed if name.endswith(".male")]
     assert len(pairs) == 240

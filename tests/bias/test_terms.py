@@ -159,7 +159,7 @@ def test_columns_that_are_not_there_or_there_already_are_refused():
         add_terms(rows(), "texts", PEOPLE)
     with pytest.raises(DataError, match="'people: women' is there already"):
         add_terms(add_terms(rows(), "text", PEOPLE), "text", PEOPLE)
-    with pytest.raises(DataError, match="1 texts are no text, e.g. 3; first rows, counted from 0: '1'"):
+    with pytest.raises(DataError, match=r"1 texts are no text, e\.g\. 3; first rows, counted from 0: '1'"):
         term_groups(["a", 3], PEOPLE)
 
 

@@ -119,7 +119,7 @@ def test_every_picture_has_words_and_every_table_headings(rendered: str, parsed:
 def test_sections_stand_in_order(parsed: Parsed) -> None:
     sections = [attributes["id"] for attributes in parsed.named("section")]
     assert sections == [
-        "verdict", "who", "measures", "why", "attention", "trust", "made", "limits", "sign-off", "reproduce",
+        "verdict", "who", "combinations", "measures", "why", "attention", "trust", "made", "limits", "sign-off", "reproduce",
     ]  # fmt: skip
 
 
@@ -182,7 +182,8 @@ def test_verdict_policy_and_who_set_it_come_first(review: Review, parsed: Parsed
 
 
 def test_words_that_claim_too_much_are_not_used(parsed: Parsed) -> None:
-    assert re.search(r"\b(un)?(fair|biased|because|fairness)\b", parsed.text, re.IGNORECASE) is None
+    said = parsed.text.replace("differential fairness", "")  # the published name of a quantity
+    assert re.search(r"\b(un)?(fair|biased|because|fairness)\b", said, re.IGNORECASE) is None
     assert "is not evidence of equality" in parsed.text
     assert "not a cause" in parsed.text and "Attention is not an explanation" in parsed.text
 
