@@ -72,7 +72,7 @@ def cells_of(
 def _ends(made: Estimate | Area, confidence: float, cluster: Ints | None, scale: Scale) -> Interval | None:
     if isinstance(made, Area):
         return made.interval(confidence, cluster=cluster)
-    ends = interval_of(made, confidence, cluster, scale)
-    if ends is not None and isinstance(made, Influenced) and scale == "logit":
-        return Interval(max(0.0, ends.low), min(1.0, ends.high))
-    return ends
+    if isinstance(made, Influenced) and scale == "logit":
+        inside = 0 < made.estimate < 1 and units(made, cluster) > 1 and made.se(cluster) > 1e-12
+        return made.interval(confidence, cluster=cluster, scale=scale) if inside else None
+    return interval_of(made, confidence, cluster, scale)

@@ -101,7 +101,7 @@ def clustered_rate(
 
     It is never above the number of rows. In clusters at a rate of 0 or 1, which has no variance to see, it is the
     number of clusters: the most that clustering can take away. Where fewer than 10 clusters have a success, or a
-    failure, the standard error itself is unsure and `few` says so (simulated: 87 % of 95 % intervals cover a rate of
+    failure, the standard error itself is unsure and `few` says so (simulated: 85 % of 95 % intervals cover a rate of
     .05 in 30 clusters with a correlation of .5).
 
     Args, Raises: as `clustered_mean`.

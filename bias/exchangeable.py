@@ -97,9 +97,7 @@ def gather(
     is_rate = value.dtype == np.bool_ and weight is None and cluster is None
     order, cell = _cells(coded, stratum, total, mass, np.flatnonzero(times))
     often = times[order]
-    if not is_rate and 2 * (int(cell[-1]) + 1) > int(
-        often.sum()
-    ):  # too few are alike for cells to save anything
+    if not is_rate and 4 * (int(cell[-1]) + 1) > 3 * int(often.sum()):  # few are alike
         order = np.repeat(order, often)
         often, cell = np.ones(len(order), dtype=np.int64), np.arange(len(order))
     starts = np.flatnonzero(np.diff(cell, prepend=-1))

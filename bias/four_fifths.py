@@ -1,4 +1,4 @@
-"""The four-fifths rule with its two caveats: ratio, significance and small numbers, each apart (29 CFR 1607.4 D)."""
+"""The four-fifths rule: ratio, significance and small numbers of each group, kept apart (29 CFR 1607.4 D)."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""English grammar that a swap has to keep: her or hers, a or an, they were; where a text does not say, it is told.
+"""English grammar that a swap has to keep: her or hers, a or an, they were.
 
 There is no parser here. The rules look at the neighbouring words only, and each says where it cannot know:
 the caller reports these places, so that a wrong form is never mistaken for a model's reaction to a group.

@@ -1,4 +1,4 @@
-"""Short lists of identity words, written for this project: what is swapped for what, and what is left out on purpose.
+"""Short lists of identity words, written for this project: what is swapped for what.
 
 Left out are words whose other meanings are common (straight, old, young, black and white by themselves, hearing,
 Miss, guys), slurs, and words that would need more than a word of their own changed. Names stand beside a name of the

@@ -1,4 +1,4 @@
-"""New York City's bias audit of hiring tools: rates and impact ratios by sex, race and both (6 RCNY 5-300 to 5-304).
+"""New York City's bias audit of hiring tools: rates and impact ratios by sex, race and both (6 RCNY 5-301).
 
 The law sets no ratio that passes or fails, and neither does this: there is no verdict.
 """

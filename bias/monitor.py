@@ -152,10 +152,10 @@ def _outcome(chart: Chart, n_baseline: int, since: date | None) -> tuple[Outcome
     grew = [point for point in after if point.status == "grew"]
     if grew:
         last = grew[-1]
-        return (
-            "alarm",
-            f"grew at {first(str(point.date) for point in grew)}; {last.estimate:+.3f}, usually {chart.centre:+.3f}",
+        when = ", ".join(str(point.date) for point in grew[:5]) + (
+            f" and {len(grew) - 5} more" if len(grew) > 5 else ""
         )
+        return "alarm", f"grew at {when}; {last.estimate:+.3f}, usually {chart.centre:+.3f}"
     if not after:
         return "not assessed", "no date after the baseline"
     if after[-1].status == "too small":

@@ -1,4 +1,4 @@
-"""Suites of templates with expected behaviour, read from a TOML file: what each test says, and what is wrong with it.
+"""Suites of templates with expected behaviour, read from a TOML file.
 
 Three kinds (Ribeiro et al. 2020, CheckList): MFT, a text has an expected label; INV, a change of one slot changes
 nothing; DIR, a change of the text moves the score one way. The format is described in docs/suites.md.

@@ -52,7 +52,7 @@ def test_a_shift_is_found_and_said_where_and_when():
     assert made.exit_code == 1
     chart = made.of("selection_rate", "a", "b")
     assert chart.outcome == "alarm"
-    assert chart.reason.startswith("grew at '2025-04-01'")
+    assert chart.reason.startswith("grew at 2025-04-01, 2025-05-01")
     assert made.of("selection_rate", "b", "c").outcome == "no alarm"
     assert {point.date for _, point in made.alarms} <= {month(15), month(16), month(17)}
 

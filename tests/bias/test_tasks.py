@@ -180,8 +180,13 @@ def test_a_score_that_is_no_probability_has_an_area_and_no_calibration():
 
 def test_an_area_of_one_is_never_known_exactly():
     columns = {"g": list("ab") * 8, "y": [0, 0, 1, 1] * 4, "s": [0.1, 0.2, 0.8, 0.9] * 4}
-    found = cell(audit(from_columns(columns, label="y", score="s", groups=["g"])), "a", "roc_auc")
+    made = audit(from_columns(columns, label="y", score="s", groups=["g"]))
+    found = cell(made, "a", "roc_auc")
     assert found.estimate == 1 and found.low < 1
+    precision = cell(made, "a", "average_precision")
+    assert (precision.estimate, precision.low, precision.high) == (1, None, None), (
+        "no interval is better than [1, 1]"
+    )
 
 
 def test_costs_speak_in_the_unit_of_the_policy():

@@ -1,4 +1,4 @@
-"""Pseudo-log-likelihoods: a plain loop over tokens agrees, batches and padding change nothing, pairs share tokens."""
+"""Pseudo-log-likelihoods: a plain loop over tokens agrees, batches change nothing, pairs share tokens."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scores of stereotypes, written plainly from their papers and the definitions of their code: one item after another."""
+"""Scores of stereotypes, written plainly from their papers: one item after another."""
 
 import itertools
 import math
