@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from .bias.audit import audit as audit
     from .bias.bins import bins as bins
     from .bias.comparison import compare as compare
+    from .bias.counterfactuals import compare_pairs as compare_pairs
+    from .bias.counterfactuals import flipped as flipped
+    from .bias.counterfactuals import swapped as swapped
+    from .bias.fairlearn_frames import from_metric_frame as from_metric_frame
+    from .bias.fairlearn_frames import to_metric_frame as to_metric_frame
     from .bias.four_fifths import four_fifths as four_fifths
     from .bias.ledger import contrast as contrast
     from .bias.ledger import ledger as ledger
+    from .bias.lexicon_files import read_lexicon as read_lexicon
     from .bias.local_law_144 import local_law_144 as local_law_144
     from .bias.metrics import METRICS as METRICS
     from .bias.monitor import monitor as monitor
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from .bias.policy import read_policy as read_policy
     from .bias.presets import equalized_odds as equalized_odds
     from .bias.slices import slices as slices
+    from .bias.suite_results import check as check_suite
+    from .bias.suite_rows import expand as expand
+    from .bias.suites import read_suite as read_suite
     from .bias.terms import add_terms as add_terms
     from .bias.words import word_differences as word_differences
     from .bias.words import word_effects as word_effects
@@ -57,9 +66,11 @@ if TYPE_CHECKING:
     from .interpret.methods import attribute as attribute
     from .interpret.models import Subject as Subject
     from .interpret.models import load as load
+    from .interpret.models import score as score
     from .interpret.models import wrap as wrap
     from .interpret.plausibility import plausibility as plausibility
     from .interpret.probe import probe as probe
+    from .interpret.pseudo_likelihood import pseudo_log_likelihood as pseudo_log_likelihood
     from .interpret.sanity import randomisation as randomisation
     from .interpret.shortcuts import planted_shortcut as planted_shortcut
     from .interpret.spans import in_groups as in_groups
@@ -112,14 +123,19 @@ _WHERE = {
     "attribute_generation": ".interpret.answers",
     "audit": ".bias.audit",
     "bins": ".bias.bins",
+    "check_suite": ".bias.suite_results:check",
     "compare": ".bias.comparison",
+    "compare_pairs": ".bias.counterfactuals",
     "contrast": ".bias.ledger",
     "equalized_odds": ".bias.presets",
     "every_head": ".interpret.interventions",
+    "expand": ".bias.suite_rows",
     "faithfulness": ".interpret.faithfulness",
+    "flipped": ".bias.counterfactuals",
     "four_fifths": ".bias.four_fifths",
     "from_columns": ".evidence",
     "from_frame": ".evidence",
+    "from_metric_frame": ".bias.fairlearn_frames",
     "gates": ".interpret.gates",
     "gather": ".review",
     "head_effects": ".interpret.head_effects",
@@ -142,14 +158,20 @@ _WHERE = {
     "plausibility": ".interpret.plausibility",
     "policy_schema": ".bias.policy",
     "probe": ".interpret.probe",
+    "pseudo_log_likelihood": ".interpret.pseudo_likelihood",
     "randomisation": ".interpret.sanity",
     "read_evidence": ".evidence:read",
+    "read_lexicon": ".bias.lexicon_files",
     "read_policy": ".bias.policy",
     "read_rows": ".review",
+    "read_suite": ".bias.suites",
     "read_trace": ".interpret.trace_files",
     "review": ".review",
     "scan": ".sources",
+    "score": ".interpret.models",
     "slices": ".bias.slices",
+    "swapped": ".bias.counterfactuals",
+    "to_metric_frame": ".bias.fairlearn_frames",
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
     "view": ".interpret.head_effects",
@@ -184,14 +206,19 @@ __all__ = [
     "attribute_generation",
     "audit",
     "bins",
+    "check_suite",
     "compare",
+    "compare_pairs",
     "contrast",
     "equalized_odds",
     "every_head",
+    "expand",
     "faithfulness",
+    "flipped",
     "four_fifths",
     "from_columns",
     "from_frame",
+    "from_metric_frame",
     "gates",
     "gather",
     "head_effects",
@@ -214,14 +241,20 @@ __all__ = [
     "plausibility",
     "policy_schema",
     "probe",
+    "pseudo_log_likelihood",
     "randomisation",
     "read_evidence",
+    "read_lexicon",
     "read_policy",
     "read_rows",
+    "read_suite",
     "read_trace",
     "review",
     "scan",
+    "score",
     "slices",
+    "swapped",
+    "to_metric_frame",
     "trace",
     "trace_generation",
     "view",

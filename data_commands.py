@@ -17,6 +17,7 @@ from .file_tables import (
     slice_table,
     summary_table,
 )
+from .flags import tolerances
 from .output import as_json, emit, emit_json, write
 from .terminal import audit_tables, verdict_line
 
@@ -106,7 +107,7 @@ def audit(
 
     _no_overwriting(out, Path(file), policy)
     rules = _policy(
-        policy, group or [], _tolerances(tolerance or []), set_by, confidence, min_group, positive, task
+        policy, group or [], tolerances(tolerance or []), set_by, confidence, min_group, positive, task
     )
     named = dict.fromkeys([*rules.groups, *(name for joint in rules.intersections for name in joint)])
     roles = {
@@ -178,8 +179,8 @@ def compare(
         before,
         after,
         policy,
-        tolerance_change=_tolerances(worsening or [], "--worsening"),
-        tolerance_gap_change=_tolerances(gap_growth or [], "--gap-growth"),
+        tolerance_change=tolerances(worsening or [], "--worsening"),
+        tolerance_gap_change=tolerances(gap_growth or [], "--gap-growth"),
         set_by=set_by or (None if policy else "whoever typed the command"),
         intersect=intersect,
         title=f"{old.name} and {new.name}",
@@ -203,7 +204,7 @@ def monitor(
     metric: Annotated[
         list[str] | None, typer.Option(help="Gap to be charted; by default those the policy gates.")
     ] = None,
-    baseline: Annotated[int, typer.Option(min=2, help="So many of the first dates set the limits.")] = 12,
+    baseline: Annotated[int, typer.Option(min=5, help="So many of the first dates set the limits.")] = 12,
     false_alarms: Annotated[
         float | None,
         typer.Option(help="Expected false alarms over all charts and the horizon; alpha unless said."),
@@ -441,22 +442,6 @@ def _deliver(as_text: str, line: str, tables: str, json: bool, quiet: bool, out:
         emit_json(as_text)
     else:
         emit(line if quiet else tables)
-
-
-def _tolerances(given: Sequence[str], flag: str = "--tolerance") -> dict[str, float]:
-    made: dict[str, float] = {}
-    for item in given:
-        metric, equals, value = item.rpartition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
-        if not equals or not metric or number is None:
-            raise UsageError(f"{flag} {item}: METRIC=VALUE is expected, e.g. false_positive_rate=0.05.")
-        if metric in made:
-            raise UsageError(f"{flag} {metric} is given twice. Give each metric once.")
-        made[metric] = number
-    return made
 
 
 def _policy(

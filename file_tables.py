@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .terminal import SYMBOLS, chance, console, interval, number, printable, table
+from .terminal import SYMBOLS, chance, console, interval, number, printable, table, verdict_line
 
 if TYPE_CHECKING:
     from .bias.compared import Change, Comparison
+    from .bias.counterfactuals import Counterfactuals
     from .bias.four_fifths import AdverseImpact
     from .bias.local_law_144 import LocalLaw144
     from .bias.monitored import Monitoring
     from .bias.slice_records import SliceSearch
+    from .bias.suite_results import SuiteResult
     from .records import Audit
 
 CHANGED = {
@@ -95,7 +97,7 @@ def monitoring_tables(made: "Monitoring") -> str:
         points = one.chart.points[-MOST_POINTS:]
         text += _printed(
             f"{title}, the last {len(points)} of {len(one.chart.points)} dates",
-            ["date", "n", "gap", "interval", "status"],
+            ["date", "n", "gap", "limits", "status"],
             (
                 (
                     str(point.date),
@@ -196,6 +198,77 @@ def local_law_table(made: "LocalLaw144") -> str:
         text += f"unknown: {one.n_applicants} applicants have no category of {printable(one.table)}; "
         text += f"{one.n_selected} selected\n"
     return text + _lines(made.notes)
+
+
+def counterfactual_tables(made: "Counterfactuals", worst: int = 5) -> str:
+    """Swapped copies beside their originals: flips, shifts, the worst pairs."""
+    rows = [made.overall, *made.directions] if len(made.directions) > 1 else [*made.directions]
+    text = _printed(
+        f"{made.n} swapped copies of {made.n_rows} rows beside their originals",
+        [
+            "direction",
+            "n",
+            "flipped",
+            "flip rate",
+            "interval",
+            "mean shift",
+            "interval of the shift",
+            "mean |shift|",
+        ],
+        (
+            (
+                one.direction,
+                f"{one.n}",
+                "–" if one.flips is None else f"{one.flips.n_flipped}",
+                "–" if one.flips is None else number(one.flips.rate),
+                "–" if one.flips is None else interval(one.flips.low, one.flips.high),
+                "–" if one.shift is None or one.direction == "all" else number(one.shift.mean, "+"),
+                "–"
+                if one.shift is None or one.direction == "all"
+                else interval(one.shift.low, one.shift.high, "+"),
+                "–" if one.shift is None else number(one.shift.mean_absolute),
+            )
+            for one in rows
+        ),
+    )
+    for pair in made.worst[:worst]:
+        text += f"{printable(pair.id)} {number(pair.score_before, '+')}: {printable(pair.before)}\n"
+        text += f"  {printable(pair.direction)} {number(pair.score_after, '+')}: {printable(pair.after)}\n"
+    for reason, n in made.not_swapped.items():
+        text += f"left out: {n} rows: {printable(reason)}\n"
+    for one in made.judged:
+        text += f"{SYMBOLS[one.verdict]} {one.verdict}: {one.measure} {one.direction}, tolerance {one.tolerance:g}"
+        text += f"{f': {printable(one.reason)}' if one.reason else ''}\n"
+    return text + _lines(made.notes) + f"{verdict_line(made.verdict)}\n"
+
+
+def suite_tables(made: "SuiteResult", worst: int = 3) -> str:
+    """Every test of a suite with its failure rate, and the worst cases."""
+    text = _printed(
+        f"{made.suite}, version {made.version}",
+        ["test", "kind", "k of n", "rate", "interval", "tolerance", "verdict"],
+        (
+            (
+                one.name,
+                one.kind,
+                f"{one.n_failed} of {one.n}",
+                number(one.rate),
+                interval(one.low, one.high),
+                "–" if one.tolerance is None else f"{one.tolerance:g}",
+                "not gated" if one.verdict is None else f"{SYMBOLS[one.verdict]} {one.verdict}",
+            )
+            for one in made.tests
+        ),
+    )
+    for one in made.tests:
+        for case in one.worst[:worst]:
+            text += (
+                f"{printable(one.name)}: {printable(case.text)} (expected {printable(case.expected)}, got "
+            )
+            text += f"{printable(case.got)})\n"
+        if one.reason:
+            text += f"{printable(one.name)}: {printable(one.reason)}\n"
+    return text + f"{verdict_line(made.verdict)}\n"
 
 
 def _whom(one: "Change") -> str:

@@ -1,12 +1,16 @@
 """Commands that load a model: the demo, reviews, traces, attributions, faithfulness."""
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import OutputError, UsageError
+from .errors import OutputError, UsageError, first
+from .file_tables import counterfactual_tables, suite_tables
+from .flags import tolerances
 from .output import as_json, emit, emit_json
 from .terminal import (
     faithfulness_table,
@@ -15,6 +19,7 @@ from .terminal import (
     method_table,
     printable,
     review_summary,
+    verdict_line,
     word_table,
 )
 
@@ -304,6 +309,112 @@ def faithfulness(
         for note in found.notes:
             emit(f"note:   {printable(note)}\n")
     return 0
+
+
+def swap(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model of texts.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the texts.")],
+    lexicon: Annotated[
+        str,
+        typer.Option(help="gender, religion, nationality, race, age, disability, orientation, or a file."),
+    ] = "gender",
+    group: Annotated[
+        str | None, typer.Option(help="Column of a group: every direction by group too.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="So many of the first rows; all unless said.")
+    ] = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MEASURE=VALUE", help="flip_rate, mean_shift, mean_absolute_shift: the most allowed."
+        ),
+    ] = None,
+    set_by: Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tolerances.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> int:
+    """Exchange identity words in texts and score both: how often does the decision flip, how far do scores move?"""
+    if not quiet and not json:
+        emit(f"reading {data.name}, loading {model.name} ...\n")
+    from .bias.counterfactuals import compare_pairs, swapped
+    from .bias.lexicon_files import read_lexicon
+    from .interpret.models import load, score
+    from .review import read_rows
+
+    wanted = tolerances(tolerance or [])
+    subject = load(model, device=device)
+    everyone = read_rows(
+        data, columns=subject.columns, groups=(group,) if group else (), optional=subject.optional
+    )
+    chosen = everyone if rows is None else everyone.take(range(min(rows, len(everyone))))
+    words = read_lexicon(lexicon) if Path(lexicon).is_file() else lexicon
+    made = swapped(chosen, words, column=_text_column(subject.columns))
+    found = compare_pairs(
+        made,
+        score(subject, made.original),
+        score(subject, made.rows),
+        threshold=subject.threshold,
+        by=group,
+        tolerance=wanted,
+        set_by=set_by or ("whoever typed the command" if wanted else None),
+    )
+    if json:
+        emit_json(as_json(found))
+    else:
+        emit(f"{verdict_line(found.verdict)}\n" if quiet else counterfactual_tables(found))
+    return found.exit_code
+
+
+def suite(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model of texts.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="SUITE", help="Templates and what is expected: a TOML file.")
+    ],
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> int:
+    """Run a suite of templates: minimum function, invariance and direction tests, with intervals."""
+    import numpy as np
+
+    from .bias.suite_results import check
+    from .bias.suite_rows import expand
+    from .bias.suites import read_suite
+
+    asked = expand(read_suite(file))
+    if not quiet and not json:
+        emit(f"{len(asked.rows)} texts; loading {model.name} ...\n")
+    from .interpret.models import load, score
+
+    subject = load(model, device=device)
+    column = _text_column(subject.columns)
+    texts = (
+        asked.rows if column == "text" else replace(asked.rows, inputs={column: asked.rows.inputs["text"]})
+    )
+    values = score(subject, texts)
+    labels = None
+    if len(subject.labels) == 2:
+        other = subject.labels[1 - subject.positive]
+        labels = np.where(values > subject.threshold, subject.labels[subject.positive], other)
+    found = check(
+        asked, score=values, prediction=labels, threshold=None if labels is not None else subject.threshold
+    )
+    if json:
+        emit_json(as_json(found))
+    else:
+        emit(f"{verdict_line(found.verdict)}\n" if quiet else suite_tables(found))
+    return found.exit_code
+
+
+def _text_column(columns: Sequence[str]) -> str:
+    """The one input of a model of texts."""
+    if len(columns) != 1:
+        raise UsageError(
+            f"the model reads {first(columns)}; texts are swapped in models that read one column of text."
+        )
+    return columns[0]
 
 
 def _quote(path: Path) -> str:

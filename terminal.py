@@ -60,7 +60,8 @@ COUNTS = "n,k of n,applicants,selected,shortfall"
 RATES = (
     "rate,gap,tolerance,p,before,after,change,margin,others,difference,ratio,impact ratio,the last item adds"
 )
-NUMERIC = frozenset(f"{COUNTS},{RATES}".split(","))
+SHIFTS = "flipped,flip rate,mean shift,mean |shift|"
+NUMERIC = frozenset(f"{COUNTS},{RATES},{SHIFTS}".split(","))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

@@ -241,16 +241,19 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=1000, help="where nothing differs")
     parser.add_argument("--power-runs", type=int, default=200, help="where something does, and of the split")
+    parser.add_argument("--only", choices=("nothing", "split", "something"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
     if given.runs < 1 or given.power_runs < 1:
         parser.error("--runs and --power-runs must be 1 or more")
-    kept = {
-        "nothing": nothing_there(given.runs, given.seed),
-        "split": split(given.power_runs, given.seed),
-        "something": something_there(given.power_runs, given.seed),
-    }
+    kept: dict[str, Any] = {}
+    if given.only in (None, "nothing"):
+        kept["nothing"] = nothing_there(given.runs, given.seed)
+    if given.only in (None, "split"):
+        kept["split"] = split(given.power_runs, given.seed)
+    if given.only in (None, "something"):
+        kept["something"] = something_there(given.power_runs, given.seed)
     if given.json is not None:
         Path(given.json).write_text(json.dumps(kept, indent=1), encoding="utf-8")
 

@@ -22,6 +22,7 @@ MANY_ALIKE = (
 )
 MOST_DRAWN = 5_000_000  # units of a stratum beyond which they are too
 MOST_ROWS = 512  # slices of a block
+COUNTED = 2**15  # drawn units counted in one call
 EXACT = 2**24  # sums of whole numbers below this are exact in float32
 
 
@@ -90,7 +91,7 @@ def max_t(
     n_cells = len(units)
     item = np.dtype(shuffle.number).itemsize
     each = shuffle.bytes_of_one
-    fixed = masks.bits.nbytes + 16 * shuffle.most_drawn + 16 * shuffle.n_shuffled
+    fixed = masks.bits.nbytes + 16 * shuffle.most_drawn + 16 * shuffle.n_shuffled + 16 * COUNTED
     least = fixed + 2 * each + 2 * (2 + item) * n_cells
     if max_memory < least:
         raise UsageError(
@@ -215,7 +216,12 @@ class _Shuffle:
             return
         rarer = min(n_true, n - n_true)
         cell = np.repeat(np.arange(len(often)), often)
-        for row in out:
-            hit = cell[self.generator.choice(n, rarer, replace=False, shuffle=False)]
-            got = np.bincount(hit, minlength=len(often))
-            row[:] = got if rarer == n_true else often - got
+        step = max(1, COUNTED // max(rarer, len(often), 1))
+        for start in range(0, len(out), step):
+            part = out[start : start + step]
+            hit = np.empty((len(part), rarer), dtype=np.int64)
+            for i in range(len(part)):
+                drawn = self.generator.choice(n, rarer, replace=False, shuffle=False)
+                np.add(cell[drawn], i * len(often), out=hit[i])
+            got = np.bincount(hit.ravel(), minlength=part.size).reshape(part.shape)
+            part[:] = got if rarer == n_true else often - got

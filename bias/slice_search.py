@@ -110,7 +110,8 @@ def _by_confirming(discover: Table, confirm: Table, asked: Asked) -> tuple[Items
         )
     redundant = _redundant(itemsets, chosen_by, asked, units)[1]
     group = _groups(itemsets, units, chosen_by, able, redundant[able], asked.jaccard)
-    leaders = able[np.unique(group, return_index=True)[1]]
+    plain_first = np.argsort(redundant[able], kind="stable")  # a redundant slice leads where no other can
+    leaders = able[plain_first[np.unique(group[plain_first], return_index=True)[1]]]
     leaders = leaders[np.argsort(-np.abs(chosen_by.z[leaders]), kind="stable")][:CONFIRMED]
     natural = np.sort(leaders)
     null = max_t(

@@ -51,7 +51,8 @@ def boschloo(k1: int, n1: int, k2: int, n2: int) -> Tested:
     table = _table(k1, n1, k2, n2)
     if k1 + k2 in (0, n1 + n2):  # one table alone has these margins
         return Tested(1.0, "Boschloo", n1 + n2)
-    return Tested(min(1.0, float(stats.boschloo_exact(table).pvalue)), "Boschloo", n1 + n2)
+    # scipy takes the two samples as columns.
+    return Tested(min(1.0, float(stats.boschloo_exact(table.T).pvalue)), "Boschloo", n1 + n2)
 
 
 def score(k1: int, n1: int, k2: int, n2: int) -> Tested:

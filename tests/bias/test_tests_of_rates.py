@@ -41,9 +41,23 @@ def test_agreement_with_scipy(n1, n2, data):
 
 
 def test_boschloo_is_scipys_and_stronger_than_fisher():
-    assert boschloo(3, 10, 8, 10).p == pytest.approx(stats.boschloo_exact([[3, 7], [8, 2]]).pvalue)
+    # The samples are the columns of scipy's table; as rows, .38416 would come out for the first.
+    assert boschloo(8, 10, 6, 10).p == pytest.approx(0.40057, abs=5e-6)
+    assert boschloo(3, 10, 8, 10).p == pytest.approx(stats.boschloo_exact([[3, 8], [7, 2]]).pvalue)
     assert boschloo(3, 10, 8, 10).p < fisher_exact(3, 10, 8, 10).p
     assert boschloo(0, 4, 0, 9).p == boschloo(4, 4, 9, 9).p == 1.0
+
+
+def test_boschloo_is_the_largest_chance_over_all_common_rates():
+    """Of tables whose Fisher p is no larger, over a fine grid of rates: the definition, by enumeration."""
+    n, seen = 6, fisher_exact(5, 6, 1, 6).p
+    region = np.array(
+        [[fisher_exact(a, n, b, n).p <= seen * (1 + 1e-9) for b in range(n + 1)] for a in range(n + 1)]
+    )
+    rates = np.linspace(0, 1, 2001)
+    chance = stats.binom.pmf(np.arange(n + 1)[:, None], n, rates)
+    sizes = np.einsum("ag,ab,bg->g", chance, region, chance)
+    assert boschloo(5, 6, 1, 6).p == pytest.approx(sizes.max(), abs=2e-4)
 
 
 def test_exact_binomial_is_scipys():
