@@ -395,6 +395,13 @@ class Audit:
 
         return pd.DataFrame([plain(finding) for finding in self.findings])
 
+    @property
+    def summaries_frame(self) -> Any:
+        """What each attribute shows beside the comparisons, as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(one) for one in self.summaries])
+
     def __repr__(self) -> str:
         return (
             f"Audit({self.title}: {self.n} rows, {len(self.findings)} comparisons, "

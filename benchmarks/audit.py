@@ -1,4 +1,4 @@
-"""What an audit's intervals cost: a bootstrap of rates beside fairlearn's, areas beside resampling with scikit-learn.
+"""What an audit's intervals cost, beside fairlearn's bootstrap and resampling with scikit-learn.
 
 OMP_NUM_THREADS=1 python benchmarks/audit.py
 OMP_NUM_THREADS=1 python benchmarks/audit.py --only areas --rounds 20 --json audit.json

@@ -1,4 +1,4 @@
-"""Areas that tell how a subgroup's scores lie against everybody else's: Borkan et al.'s metrics, jointly estimated."""
+"""How a subgroup's scores lie against everybody else's: the areas of Borkan et al., jointly estimated."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Two groups compared on one metric: the gap, its interval, its bounds, its p, and the rows that would settle it."""
+"""Two groups compared on one metric: the gap, its interval, its bounds, its p, the rows that settle it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

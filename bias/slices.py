@@ -1,4 +1,4 @@
-"""The search for subgroups that fare otherwise than everybody else, so that what it finds survives the searching."""
+"""The search for subgroups that fare otherwise than everybody else; what it finds survives the searching."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a whole attribute shows beside its pairs: spread of rates, inequality, areas, distances, strata held fixed."""
+"""What an attribute shows beside its pairs: spread, inequality, areas, calibration, strata held fixed."""
 
 import numpy as np
 

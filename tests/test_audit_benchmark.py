@@ -1,4 +1,4 @@
-"""The benchmark of the audit: its own rates and areas are right, ways that disagree are not compared, tables say enough."""
+"""The benchmark of the audit: its rates and areas are right, and ways that disagree are not compared."""
 
 import importlib
 import sys

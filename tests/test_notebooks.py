@@ -142,3 +142,38 @@ def test_which_words_finds_what_was_planted(tmp_path):
         if "clino-marks" in o.get("data", {}).get("text/html", "")
     ]
     assert len(marked) == 3
+
+
+def test_the_audit_finds_what_was_made(tmp_path):
+    """The notebook's own claims: the fault is found where it was put, the department explains what it explains."""
+    notebook = nbformat.read(next(path for path in NOTEBOOKS if path.stem.startswith("04")), as_version=4)
+    steps = (
+        "print('exceeds', audit.exit_code, {v['attribute']: v['verdict'] for v in audit.verdicts}['age & branch'])",
+        "women = held[(held['attribute'] == 'sex') & (held['group'] == 'female')]\n"
+        "gap = next(f for f in audit.findings if (f.attribute, f.metric) == ('sex', 'selection_rate'))\n"
+        "inside = women[women['metric'].str.contains('held fixed')].iloc[0]\n"
+        "print('department', gap.high < -0.1, abs(inside['estimate']) < 0.05)",
+        "print('found', search.leaders[0].name)",
+        "print('better', change.decision, change.exit_code)",
+        "alarms = [str(point.date) for _, point in charts.alarms]\n"
+        "print('alarm', charts.outcome, bool(alarms), set(alarms) <= {'2026-03-30', '2026-04-06'})",
+    )
+    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
+    notebook = execute(notebook, tmp_path)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            assert output.get("name") != "stderr", output.get("text")
+    printed = "".join(
+        output.get("text", "") for cell in notebook.cells[-len(steps) :] for output in cell.outputs
+    )
+    assert printed.split("\n")[: len(steps)] == [
+        "exceeds 1 exceeds tolerance",
+        "department True True",
+        "found age=[50, 70] & branch=south",
+        "better no worse 0",
+        "alarm alarm True True",
+    ]
+    pictures = [
+        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
+    assert len(pictures) == 2

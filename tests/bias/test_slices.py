@@ -1,4 +1,4 @@
-"""The search of slices: planted ones, other libraries' statistics, collapsed rows, clusters, strata, halves, refusals."""
+"""The search of slices: planted ones, other libraries, collapsed rows, clusters, strata, halves, refusals."""
 
 import dataclasses
 import gzip
