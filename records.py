@@ -378,7 +378,12 @@ class Audit:
 
     @property
     def exit_code(self) -> int:
-        """0 policy met or nothing gated, 1 not met, 4 inconclusive or not assessed."""
+        """0 policy met or nothing gated, 1 not met, 4 inconclusive or not assessed; the policy's `fail_on` may differ."""
+        fail_on = self.plan.get("policy", {}).get("fail_on", "exceeds")
+        if fail_on == "never" or self.verdict is None:
+            return 0
+        if fail_on == "any":
+            return 0 if self.verdict == "within tolerance" else 1
         return EXIT_CODES[self.verdict]
 
     @property

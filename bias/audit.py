@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, PolicyError, did_you_mean, first
+from ..errors import DataError, PolicyError, UsageError, did_you_mean, first
 from ..evidence import Evidence
 from ..records import PRECEDENCE, Audit, Cell, Finding, Summary
 from .areas import Area
@@ -20,8 +20,10 @@ from .cells import cells_of
 from .columns import FEW_CLUSTERS, Columns, design_of
 from .estimates import Estimate, mean_of
 from .groups import ALL, OTHERS
+from .impossibility import not_both
 from .influence import Ints
 from .metrics import METRICS, Metric
+from .own_metrics import Own, own_metric
 from .pairs import findings_of
 from .policy import Policy, read_policy
 from .summaries import summaries_of
@@ -40,13 +42,20 @@ class Audited:
     measure: Measure
 
 
-def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, title: str = "audit") -> Audit:
+def audit(
+    evidence: Evidence,
+    policy: Policy | str | Path | None = None,
+    *,
+    own: Mapping[str, Own] | None = None,
+    title: str = "audit",
+) -> Audit:
     """Metrics with intervals for every group, gaps for every comparison, verdicts where a tolerance is declared.
 
     Args:
         evidence: rows with groups, and predictions, labels, a score or measures: what is there is audited. Rows may be
             counted together (`count`), weighed (`weight`) or come in clusters (`cluster`).
         policy: a Policy or the path of one. Without one nothing is gated.
+        own: metrics of your own, name -> function of columns by name (`own_metrics.own_metric`), with bootstrap errors.
         title: what the audit calls itself.
 
     Raises:
@@ -62,6 +71,7 @@ def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, titl
     views = views_of(evidence, rules, design)
     audited = [
         *(one for view in views for one in _of_view(view)),
+        *_own(own or {}, views, Columns(design=design)),
         *_means(evidence, Columns(design=design)),
     ]
     if not audited:
@@ -106,7 +116,7 @@ def audit(evidence: Evidence, policy: Policy | str | Path | None = None, *, titl
         summaries=tuple(summaries),
         verdicts=tuple(verdicts),
         verdict=overall,
-        notes=tuple(_notes(evidence, attributes, rules, views)),
+        notes=(*_notes(evidence, attributes, rules, views), *not_both(findings)),
         provenance=dict(evidence.provenance),
     )
 
@@ -125,6 +135,19 @@ def _of_view(view: View) -> list[Audited]:
 
         made.append(Audited(name=view.named(metric.name), metric=metric, measure=measure))
     return made
+
+
+def _own(own: Mapping[str, Own], views: list[View], columns: Columns) -> list[Audited]:
+    """The user's metrics on each view; on one of several classes or outputs with its name."""
+    taken = sorted(set(own) & {metric.name for metric in METRICS})
+    if taken:
+        raise UsageError(f"{first(taken)} is the name of a metric that is there: call your own otherwise.")
+    whole = [view for view in views if not view.only_whole] or [View(columns=columns)]
+    return [
+        Audited(name=view.named(name), metric=None, measure=own_metric(function, name, view.columns))
+        for name, function in own.items()
+        for view in whole
+    ]
 
 
 def _means(evidence: Evidence, columns: Columns) -> list[Audited]:
@@ -168,11 +191,7 @@ def _tolerances(audited: list[Audited], rules: Policy) -> dict[str, float]:
     names = [one.name for one in audited]
     made: dict[str, float] = {}
     for declared, tolerance in rules.tolerance.items():
-        meant = [
-            one.name
-            for one in audited
-            if one.name == declared or (one.metric and one.metric.name == declared)
-        ]
+        meant = [one.name for one in audited if one.name == declared or one.name.split("[")[0] == declared]
         if not meant:
             known = {metric.name: metric for metric in METRICS}
             base = declared.split("[")[0]

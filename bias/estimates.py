@@ -53,7 +53,19 @@ class Surveyed:
         return self.influenced.estimate
 
 
-Estimate = Counted | Moments | Influenced | Surveyed | Undefined
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampled:
+    """A function of the user's, with its values on rows drawn again."""
+
+    estimate: float
+    se: float
+    ends: tuple[float, ...]  # (replicate,)
+    n: int
+    units: int  # rows, or clusters
+    rows: Ints
+
+
+Estimate = Counted | Moments | Influenced | Surveyed | Resampled | Undefined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +189,9 @@ def interval_of(
         return Interval(made.mean - half, made.mean + half)
     if isinstance(made, Surveyed):
         return None if made.clustered is None else made.clustered.interval(confidence)
+    if isinstance(made, Resampled):
+        low, high = np.quantile(made.ends, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return Interval(float(low), float(high))
     if isinstance(made, Influenced) and units(made, cluster) > 1:
         inside = 0 < made.estimate < 1 if scale == "logit" else made.estimate > 0
         return made.interval(confidence, cluster=cluster, scale=scale if inside else "identity")
@@ -187,6 +202,8 @@ def units(made: Estimate, cluster: Ints | None) -> int:
     """Independent draws behind an estimate: rows, or clusters."""
     if isinstance(made, Surveyed):
         return units(made.influenced, cluster)
+    if isinstance(made, Resampled):
+        return made.units
     if not isinstance(made, Influenced) or cluster is None:
         return made.n
     where = np.arange(len(made.influence)) if made.rows is None else made.rows

@@ -148,5 +148,5 @@ def _arrow(name: str, values: Any) -> Any:
         return values
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
+    except (pa.ArrowException, TypeError) as error:
         raise DataError(f"the column {name!r} is no list of values of one kind: {error}.") from error

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,11 @@ import numpy.typing as npt
 from ..errors import DataError, did_you_mean, first
 from ..evidence import Evidence
 from ..records import Attribution, Contrast, Ledger, Share
+from .bootstrap_t import Critical, bootstrap_t
+from .gap_contrast import GapContrast, meant, values_of
 
 Matrix = npt.NDArray[np.float64]
 EVERYONE_ELSE = "everyone else"
-BLOCK = 256  # replicates drawn at once
 
 
 def contrast(evidence: Evidence, attribute: str, group: str, reference: str | None = None) -> Contrast:
@@ -70,7 +71,7 @@ def contrast_of(
 
 def ledger(
     attribution: Attribution,
-    contrast: Contrast,
+    contrast: Contrast | GapContrast,
     *,
     units: Mapping[str, str] | None = None,
     confidence: float = 0.95,
@@ -80,12 +81,14 @@ def ledger(
     """The gap in mean score divided among units: share = sum of w * attribution, so that shares + residual = gap.
 
     Intervals are bootstrap-t (Efron & Tibshirani 1993, section 12.5): rows are drawn again within each of the two
-    groups, each replicate is studentised by its own Welch standard error, and the interval is the share plus or
-    minus a critical value times its standard error. The pointwise critical value is a unit's own quantile of |t|,
-    the simultaneous one the quantile of the largest |t| over all units.
+    groups (clusters where the contrast names them), each replicate is studentised by its own standard error (Welch's,
+    where rows weigh alike), and the interval is the share plus or minus a critical value times its standard error. The
+    pointwise critical value is a unit's own quantile of |t|, the simultaneous one the quantile of the largest |t|
+    over all units. Where a contrast was matched, its weights are taken as given: intervals are then too wide rather
+    than too narrow where the strata explain much of a share.
 
     Args:
-        attribution: scores per row and feature; all rows have the same features.
+        attribution: scores per row and feature; all rows have the same features. Texts: `word_ledger`.
         contrast: over the same rows, in the same order.
         units: feature -> unit, to add features up; features not named stay units of their own.
         confidence: of every interval.
@@ -95,33 +98,57 @@ def ledger(
     Raises:
         DataError: the rows differ, or `units` names a feature that is not there.
     """
-    if attribution.ids != contrast.ids:
-        odd = [a for a, b in zip(attribution.ids, contrast.ids, strict=False) if a != b]
-        raise DataError(
-            f"the attribution has {len(attribution)} rows and the contrast {len(contrast.ids)}, or another order"
-            + (f"; first difference: {first(odd)}" if odd else "")
-            + ". Make both from the same rows."
-        )
-    if replicates < 50 or not 0 < confidence < 1:
-        raise DataError(
-            f"{replicates} replicates at confidence {confidence}: expected 50 or more, between 0 and 1."
-        )
+    asked = meant(contrast)
+    value = values_of(attribution, asked)
     names, scores = grouped(attribution, units)
-    inside, outside = contrast.weights > 0, contrast.weights < 0
-    both = np.column_stack([scores, attribution.value])
-    result = _intervals(both[inside], both[outside], confidence, replicates, seed)
-    near = (result.pointwise * result.error).tolist()
-    far = (result.simultaneous * result.error).tolist()
-    shares = [math.fsum((contrast.weights * scores[:, i]).tolist()) for i in range(len(names))]
-    gap = contrast.gap(attribution.value)
-    taken = inside | outside
+    result = bootstrap_t(
+        np.column_stack([scores, value]) * signs(asked)[:, None],
+        drawn_weights(asked),
+        cluster=asked.cluster,
+        count=asked.count,
+        family=len(names),
+        confidence=confidence,
+        replicates=replicates,
+        seed=seed,
+    )
+    shares = [math.fsum((asked.weights * scores[:, i]).tolist()) for i in range(len(names))]
+    return assembled(attribution, asked, value, names, shares, result, confidence, replicates, seed)
+
+
+def signs(contrast: GapContrast) -> Matrix:
+    """(example,) by what a row's values are multiplied before they are averaged: 1, or the sign of a change."""
+    made: Matrix = np.sign(contrast.weights) if contrast.changes else np.ones(len(contrast.ids))
+    return made
+
+
+def drawn_weights(contrast: GapContrast) -> Matrix:
+    """(example,) the weights that rows are drawn with: of changes all on one side, since the sign is in the value."""
+    return np.abs(contrast.weights) if contrast.changes else contrast.weights
+
+
+def assembled(
+    attribution: Attribution,
+    contrast: GapContrast,
+    value: Matrix,
+    names: Sequence[str],
+    shares: Sequence[float],
+    result: Critical,
+    confidence: float,
+    replicates: int,
+    seed: int,
+) -> Ledger:
+    """The record of shares with their intervals; the last column of `result` is the gap's."""
+    near, far = result.near.tolist(), result.far.tolist()
+    gap = contrast.contrast.gap(value)
+    taken = contrast.weights != 0
+    plain: Contrast = contrast.contrast
     return Ledger(
-        attribute=contrast.attribute,
-        group=contrast.group,
-        reference=contrast.reference,
-        n_group=contrast.n_group,
-        n_reference=contrast.n_reference,
-        score=attribution.target,
+        attribute=plain.attribute,
+        group=plain.group,
+        reference=plain.reference,
+        n_group=plain.n_group,
+        n_reference=plain.n_reference,
+        score=f"change of {attribution.target}" if contrast.changes else attribution.target,
         unit=attribution.unit,
         gap=gap,
         gap_low=gap - near[-1],
@@ -164,39 +191,6 @@ def grouped(attribution: Attribution, units: Mapping[str, str] | None) -> tuple[
     return tuple(names), scores
 
 
-class _Intervals(NamedTuple):
-    error: Matrix  # (unit,) Welch standard error
-    pointwise: Matrix  # (unit,) critical value of |t|
-    simultaneous: float  # critical value of the largest |t| over units; the last column (the gap) is no unit
-
-
-def _intervals(group: Matrix, reference: Matrix, confidence: float, replicates: int, seed: int) -> _Intervals:
-    """Bootstrap-t critical values for differences of means of every column; the last column is the gap."""
-    generator = np.random.default_rng(seed)
-    # Centred on its own mean, a resampled mean is its deviation, and squares lose no digits.
-    parts = [part - part.mean(axis=0) for part in (group, reference)]
-    error = np.sqrt(sum(part.var(axis=0, ddof=1) / len(part) for part in parts))
-    tiny = np.maximum(error * 1e-9, np.finfo(np.float64).tiny)
-    t = np.empty((replicates, group.shape[1]))
-    for start in range(0, replicates, BLOCK):
-        size = min(BLOCK, replicates - start)
-        deviation: Matrix = np.zeros((size, group.shape[1]))
-        variance: Matrix = np.zeros((size, group.shape[1]))
-        for sign, part in zip((1.0, -1.0), parts, strict=True):
-            n = len(part)
-            drawn = generator.multinomial(n, np.full(n, 1 / n), size=size) / n
-            mean = drawn @ part
-            deviation += sign * mean
-            variance += np.maximum(drawn @ part**2 - mean**2, 0.0) / (n - 1)
-        t[start : start + size] = np.abs(deviation) / np.maximum(np.sqrt(variance), tiny)
-    t[:, error == 0] = 0.0
-    return _Intervals(
-        error=error,
-        pointwise=np.quantile(t, confidence, axis=0, method="higher"),
-        simultaneous=float(np.quantile(t[:, :-1].max(axis=1), confidence, method="higher")),
-    )
-
-
 def null_coverage(
     attribution: Attribution,
     contrast: Contrast,
@@ -215,13 +209,14 @@ def null_coverage(
     """
     _, scores = grouped(attribution, units)
     taken = np.flatnonzero(contrast.weights)
-    both = np.column_stack([scores, attribution.value])[taken]
+    drawn: Any = {"confidence": confidence, "replicates": replicates}
     generator = np.random.default_rng(seed)
     covered = 0
     for i in range(permutations):
         order = generator.permutation(len(taken))
-        group, reference = both[order[: contrast.n_group]], both[order[contrast.n_group :]]
-        result = _intervals(group, reference, confidence, replicates, seed + 1 + i)
-        share = (group.mean(axis=0) - reference.mean(axis=0))[:-1]
-        covered += bool(np.all(np.abs(share) <= result.simultaneous * result.error[:-1]))
+        inside = np.zeros(len(taken), dtype=np.bool_)
+        inside[order[: contrast.n_group]] = True
+        weights = np.where(inside, 1 / contrast.n_group, -1 / contrast.n_reference)
+        result = bootstrap_t(scores[taken], weights, seed=seed + 1 + i, **drawn)
+        covered += bool(np.all(np.abs(weights @ scores[taken]) <= result.far))
     return covered / permutations

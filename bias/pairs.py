@@ -1,16 +1,19 @@
 """Two groups compared on one metric: the gap, its interval, its bounds, its p, the rows that settle it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
+from ..errors import DataError
 from ..records import Finding, Status
 from .areas import Area, area_difference, compare_areas
 from .attributes import BEST, Attribute
 from .cells import size_of, status_of
 from .clusters import newcombe_clustered
-from .estimates import Counted, Estimate, Moments, Surveyed, value_of, welch_of
+from .estimates import Counted, Estimate, Moments, Resampled, Surveyed, value_of, welch_of
 from .exact import exact_exceeds_p, is_small
 from .groups import ALL, OTHERS
 from .influence import Influenced, Ints, difference, shared
@@ -146,6 +149,14 @@ def _gap(
     if isinstance(a, Moments) and isinstance(b, Moments):
         means = welch_of(a, b)
         spread = (a.variance, b.variance)
+    elif isinstance(a, Resampled) and isinstance(b, Resampled):
+        if cluster is not None and np.intersect1d(cluster[a.rows], cluster[b.rows]).size:
+            raise DataError(
+                "two groups share clusters, so that a metric of your own has no error of their difference: leave the "
+                "metric or the clusters out."
+            )
+        means = Means(a.estimate - b.estimate, math.hypot(a.se, b.se), float(min(a.units, b.units) - 1))
+        spread = (a.se**2 * a.n, b.se**2 * b.n)
     elif isinstance(a, Surveyed) and isinstance(b, Surveyed):
         return _of_surveys(a, b, tolerance, rules, level, cluster)
     else:

@@ -111,6 +111,10 @@ class Policy(BaseModel):
     outputs: dict[str, OutputRule] = Field(
         default_factory=dict, description="multilabel: each output's columns"
     )
+    fail_on: Literal["exceeds", "any", "never"] = Field(
+        default="exceeds",
+        description="exit code 1: a tolerance is exceeded; or anything but within; or never (then 0)",
+    )
     costs: CostRule | None = Field(default=None, description="what decisions cost: audited as expected_cost")
     family: Literal["holm", "gatekeeping"] = Field(
         default="holm",
@@ -166,7 +170,7 @@ class Policy(BaseModel):
         ]
         lines += [
             f"{key} = {_quote(getattr(self, key))}"
-            for key in ("task", "family")
+            for key in ("task", "family", "fail_on")
             if getattr(self, key) != Policy.model_fields[key].default
         ]
         if self.intersections:

@@ -62,7 +62,17 @@ class Resample:
     seed: int = 0
 
 
-Value = float | Tensor | Mean | Patch | Resample
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A head's output becomes this, whatever the input: (width,) at every query, or (query, width), one for each.
+
+    Queries beyond the last row get the last row. Of head `None`, all heads: (head, width) or (head, query, width).
+    """
+
+    output: Tensor
+
+
+Value = float | Tensor | Mean | Patch | Resample | Constant
 Heads = Mapping[tuple[Layer, Head], Value]
 
 
@@ -126,7 +136,7 @@ class Gates:
         for rows, layer, head, value in wanted:
             self.met.add(layer)
             heads = slice(None) if head is None else _at("head", head, spot.n_heads, spot.layer)
-            if isinstance(value, (Mean, Patch, Resample)):
+            if isinstance(value, (Mean, Patch, Resample, Constant)):
                 put = _replacement(value, spot, rows, heads)
                 changed[rows, heads] = put.to(dtype=output.dtype, device=output.device)
             else:
@@ -162,7 +172,7 @@ def gates(model: Any, heads: Heads | None = None, *, cut: Sequence[Edge] = ()) -
     Args:
         model: a Subject or a module.
         heads: (layer, head) -> a factor (0 closes the head, 1 changes nothing; a tensor with a gradient is a gate
-            that can be learned), `Mean`, `Patch` or `Resample` of a trace. A layer is a name as in
+            that can be learned), `Mean`, `Patch` or `Resample` of a trace, or a `Constant`. A layer is a name as in
             `Trace.layers`, or its place among the calls of one forward pass; head `None` means every head.
         cut: edges that are cut.
 
@@ -210,8 +220,10 @@ def _at(axis: str, place: int, size: int, where: str) -> int:
     return place % size
 
 
-def _replacement(value: Mean | Patch | Resample, spot: Spot, rows: slice, heads: Any) -> Tensor:
+def _replacement(value: Mean | Patch | Resample | Constant, spot: Spot, rows: slice, heads: Any) -> Tensor:
     """What is put in place of an output: (example, query, width) of a head, with the head axis for all heads."""
+    if isinstance(value, Constant):
+        return _constant(value.output, spot, isinstance(heads, slice)).expand(rows.stop - rows.start, *[-1] * (2 + isinstance(heads, slice)))
     call = value.trace.call(spot.layer if spot.layer in value.trace.layers else spot.index)
     output = _output(call)
     n = rows.stop - rows.start
@@ -234,6 +246,19 @@ def _replacement(value: Mean | Patch | Resample, spot: Spot, rows: slice, heads:
             f"{spot.layer}: the trace has {len(other)} examples and this run {n}; one or as many are expected."
         )
     return other.expand(n, *other.shape[1:])
+
+
+def _constant(given: Tensor, spot: Spot, every: bool) -> Tensor:
+    """A constant output at each query of a call: (query, width), with the head axis first for every head."""
+    axes = "head, width) or (head, query, width" if every else "width,) or (query, width"
+    if given.dim() - every not in (1, 2) or (every and len(given) != spot.n_heads) or not given.shape[-2]:
+        raise UsageError(
+            f"{spot.layer}: the constant is {tuple(given.shape)}; ({axes}) is expected, of {spot.n_heads} heads."
+        )
+    if given.dim() - every == 1:
+        given = given.unsqueeze(-2)
+    rows = torch.arange(spot.n_queries, device=given.device).clamp(max=given.shape[-2] - 1)
+    return given.index_select(-2, rows)
 
 
 def _others(n: int, n_donors: int, seed: int, where: str) -> Tensor:

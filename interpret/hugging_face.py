@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,29 @@ def load_hugging_face(
     else:
         provenance["processor_sha256"] = digest(_files(path, (*PROCESSOR_FILES, *TOKENIZER_FILES)))
         subject = _signal_subject(kind, path, model, how, common)
+    subject = dataclasses.replace(subject, write=_writer(kind, path, positive, candidates))
     return without_gradients(subject) if quantise == "int8" else subject
+
+
+def _writer(
+    kind: Task, path: Path, positive: str | None, candidates: tuple[str, ...] | None
+) -> Callable[[Any, Path], Mapping[str, Any]]:
+    """Writes a folder of the same kind: the module's weights and settings, all else as it is in the folder read."""
+
+    def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
+        module: Any = subject.module
+        module.save_pretrained(folder)
+        for file in _files(path, (*TOKENIZER_FILES, *PROCESSOR_FILES)):
+            shutil.copyfile(file, folder / file.name)
+        # The positive label may have been chosen since; a tagger has it only where it was asked for.
+        named = kind.has_labels and kind.name != "token classification"
+        return {
+            "task": kind.name,
+            "positive": subject.labels[subject.positive] if named else positive,
+            "candidates": None if candidates is None else list(candidates),
+        }
+
+    return write
 
 
 def _signal_subject(
@@ -312,6 +335,13 @@ def hugging_face(
     """
     chosen = labels or _labels(model)
     label_index(chosen, positive)
+
+    def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
+        module: Any = subject.module
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return {"task": "sequence classification", "positive": chosen[subject.positive]}
+
     return text_subjects.sequence_classifier(
         model.eval(),
         Texts(tokenizer, model, name, cut=True),
@@ -321,4 +351,5 @@ def hugging_face(
         task="sequence classification",
         device=model.device,
         provenance={"kind": "transformers", "class": type(model).__qualname__},
+        write=write,
     )

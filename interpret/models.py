@@ -66,6 +66,9 @@ class Subject:
     decode: Callable[[Sequence[int]], tuple[str, ...]] | None = None  # token numbers -> names
     special: tuple[str, ...] = ()  # names of tokens that belong to no text: markers of begin, end, padding
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    # Writes a folder for `load`, without edits, and returns the arguments it has to be loaded with.
+    write: Callable[[Any, Path], Mapping[str, Any]] | None = None
+    edits: tuple[Any, ...] = ()  # what was changed in the model, in order: `edits.Edit`
 
     @property
     def target(self) -> str:
@@ -223,6 +226,30 @@ def load(
     if device_map is not None and device != "cpu":
         raise ModelError("device and device_map both say where the model goes: give one of them.")
     where = pick_device(device)
+    saved = None
+    if (path / "edits.json").exists():
+        from .edits import read
+
+        saved = read(path)
+        task, positive = task or saved.task, positive or saved.positive
+        candidates = saved.candidates if candidates is None else candidates
+    subject = _load_unedited(
+        path, where, dtype, task, positive, candidates, device_map, quantise, None if adapter is None else Path(adapter)
+    )
+    return subject if saved is None else saved.applied(subject)
+
+
+def _load_unedited(
+    path: Path,
+    where: torch.device,
+    dtype: str,
+    task: str | None,
+    positive: str | None,
+    candidates: Sequence[str] | None,
+    device_map: DeviceMap | None,
+    quantise: str | None,
+    adapter: Path | None,
+) -> Subject:
     if (path / "clinometer.json").exists():
         only = {"task": task, "candidates": candidates, "device_map": device_map, "adapter": adapter}
         given = [name for name, value in only.items() if value is not None]
@@ -243,7 +270,7 @@ def load(
             candidates=None if candidates is None else tuple(candidates),
             device_map=device_map,
             quantise=quantise,
-            adapter=None if adapter is None else Path(adapter),
+            adapter=adapter,
         )
     raise ModelError(
         f"{path} holds neither clinometer.json (a model saved by Clinometer) nor config.json (Hugging Face). "
@@ -348,6 +375,14 @@ def ours(
         made: Tensor = model.embed({"tokens": torch.full_like(batch["tokens"], number)})
         return made
 
+    def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
+        from .folders import save
+
+        known = {key: subject.provenance[key] for key in ("data", "training", "groups") if key in subject.provenance}
+        extra = {"positive": labels[subject.positive], "threshold": subject.threshold, "name": subject.name, **known}
+        save(folder, model, preprocessor, labels=labels, extra=extra)
+        return {}
+
     words = {
         "table": "the training distribution's reference row (medians and most frequent values)",
         "text": "the mask token at every word",
@@ -375,6 +410,7 @@ def ours(
         forward=forward,
         device=where,
         provenance=provenance or {},
+        write=write,
     )
 
 

@@ -41,6 +41,7 @@ def train(
     device: str = "cpu",
     progress: bool = False,
     class_weights: Tensor | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> History:
     """Train a model whose forward takes `inputs`, and leave it with the weights of its best validation epoch.
 
@@ -56,6 +57,7 @@ def train(
         validation: inputs and labels that decide when to stop and which weights to keep.
         patience: epochs without a better validation loss after which training stops.
         class_weights: weight of each class in the loss.
+        loss: of outputs and labels, their mean over rows, in place of the two above; it takes no class weights.
 
     Raises:
         UsageError: `epochs` or `batch_size` is less than 1.
@@ -75,7 +77,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     model.to(device)
     weights = None if class_weights is None else class_weights.to(device)
-    loss_of = _loss(labels, weights)
+    loss_of = loss or _loss(labels, weights)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / max(warm_up, 1), math.sqrt(max(warm_up, 1) / (step + 1)))
@@ -89,13 +91,13 @@ def train(
             total = 0.0
             for index in torch.split(torch.randperm(n, generator=generator), batch_size):
                 batch = {name: tensor[index].to(device) for name, tensor in inputs.items()}
-                loss = loss_of(model(batch), labels[index].to(device))
+                batch_loss = loss_of(model(batch), labels[index].to(device))
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                batch_loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
-                total += float(loss.detach()) * len(index)
+                total += float(batch_loss.detach()) * len(index)
             training.append(total / n)
             validating.append(
                 evaluate(model, *validation, loss_of=loss_of, batch_size=batch_size, device=device)

@@ -215,3 +215,68 @@ def test_every_table_reads_back_from_toml(tmp_path):
     )
     (tmp_path / "policy.toml").write_text(made.to_toml(), encoding="utf-8")
     assert read_policy(tmp_path / "policy.toml") == made
+
+
+def test_a_metric_of_ones_own_is_bootstrapped_and_gated():
+    generator = np.random.default_rng(0)
+    n = 400
+    group = generator.choice(["a", "b"], n)
+    label = generator.integers(0, 2, n)
+    prediction = np.where(generator.random(n) < np.where(group == "a", 0.1, 0.4), 1 - label, label)
+    rows = from_columns({"g": group, "y": label, "p": prediction}, label="y", prediction="p", groups=["g"])
+
+    def f1(columns):
+        return sk.f1_score(columns["label"], columns["prediction"])
+
+    made = audit(rows, policy(tolerance={"F1": 0.1}), own={"F1": f1})
+    found = cell(made, "a", "F1")
+    at = group == "a"
+    assert found.estimate == pytest.approx(sk.f1_score(label[at], prediction[at]))
+    assert found.low < found.estimate < found.high
+    assert made.verdict == "exceeds tolerance"
+    # The interval is about that of the error rate, of which F1 is nearly a multiple here.
+    gap = next(f for f in made.findings if f.metric == "F1")
+    rates = next(f for f in made.findings if f.metric == "error_rate")
+    assert gap.high - gap.low == pytest.approx(rates.high - rates.low, rel=0.35)
+    with pytest.raises(UsageError, match="is the name of a metric"):
+        audit(rows, own={"accuracy": f1})
+    with pytest.raises(UsageError, match=r"'broken' failed on 400 rows.*KeyError"):
+        audit(rows, own={"broken": lambda columns: columns["nothing"]})
+    nowhere = audit(rows, own={"none": lambda columns: float("nan")})
+    assert cell(nowhere, "a", "none").status == "undefined"
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "codes"), [("exceeds", (0, 4, 1)), ("any", (0, 1, 1)), ("never", (0, 0, 0))]
+)
+def test_what_fails_is_the_policys_to_say(fail_on, codes):
+    made = []
+    for rate, n in ((0.5, 5000), (0.56, 200), (0.8, 2000)):
+        columns = {"g": ["a"] * n + ["b"] * n}
+        columns["p"] = [int(i < n // 2) for i in range(n)] + [int(i < rate * n) for i in range(n)]
+        rows = from_columns(columns, prediction="p", groups=["g"])
+        made.append(audit(rows, policy(tolerance={"selection_rate": 0.05}, fail_on=fail_on)).exit_code)
+    assert tuple(made) == codes
+
+
+def test_compas_is_calibrated_within_groups_and_errs_unequally_and_both_are_said():
+    """ProPublica 2016, score text other than Low: TN, FP, FN, TP of two groups."""
+    counts = {"African-American": (990, 805, 532, 1369), "Caucasian": (1139, 349, 461, 505)}
+    columns = {"race": [], "recidivated": [], "predicted": [], "n": []}
+    for race, cells in counts.items():
+        for (label, prediction), n in zip(((0, 0), (0, 1), (1, 0), (1, 1)), cells, strict=True):
+            for name, value in zip(columns, (race, label, prediction, n), strict=True):
+                columns[name].append(value)
+    rows = from_columns(columns, label="recidivated", prediction="predicted", groups=["race"], count="n")
+    made = audit(rows)
+    by_name = {f.metric: f for f in made.findings}
+    assert by_name["false_positive_rate"].estimate == pytest.approx(0.2139, abs=5e-5)
+    assert by_name["false_positive_rate"].low > 0.18 and by_name["false_negative_rate"].high < -0.15
+    precision = by_name["positive_predictive_value"]
+    assert precision.low < 0 < precision.high
+    said = next(note for note in made.notes if "error rates differ" in note)
+    assert "false_positive_rate +0.214" in said and "positive_predictive_value +0.038" in said
+    assert "could not both hold" in said
+    even = {**columns, "n": [700, 300, 300, 700, 700, 300, 300, 700]}
+    equal = audit(from_columns(even, label="recidivated", prediction="predicted", groups=["race"], count="n"))
+    assert not any("could not both hold" in note for note in equal.notes)
