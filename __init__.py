@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence as Evidence
     from .evidence import from_columns as from_columns
     from .evidence import from_frame as from_frame
-    from .evidence import read as read_evidence
+    from .evidence_files import read as read_evidence
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
     from .interpret.every_label import attribute_every_label as attribute_every_label
@@ -160,7 +160,7 @@ _WHERE = {
     "probe": ".interpret.probe",
     "pseudo_log_likelihood": ".interpret.pseudo_likelihood",
     "randomisation": ".interpret.sanity",
-    "read_evidence": ".evidence:read",
+    "read_evidence": ".evidence_files:read",
     "read_lexicon": ".bias.lexicon_files",
     "read_policy": ".bias.policy",
     "read_rows": ".review",

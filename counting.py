@@ -90,7 +90,7 @@ def count_rows(
     if roles.weight is not None and _distinct(frame, roles.weight, limits.weights) > limits.weights:
         raise DataError(
             f"column {roles.weight!r} has more than {limits.weights:,} distinct weights, each of which is counted "
-            "by itself. Round the weights, raise most_weights, or read the rows with clinometer.evidence.read."
+            "by itself. Round the weights, raise most_weights, or read the rows with clinometer.read_evidence."
         )
     raw, grids = _group(frame, roles, binned, seen, limits)
     made = evidence_of(_tally(raw, roles, binned, grids, spelled), roles, binned, provenance)

@@ -322,7 +322,7 @@ def count(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> int:
     """Count distinct rows, out of core: what an audit needs of a table of any size, and parts of it that add up."""
-    from .evidence import write as write_evidence
+    from .evidence_files import write as write_evidence
     from .sources import scan
 
     if out.exists() and not force:
@@ -371,7 +371,7 @@ def _roles(
 
 def _evidence(file: str, roles: dict[str, Any]) -> "Evidence":
     """One file is read; a pattern or a folder is counted where it lies."""
-    from .evidence import read
+    from .evidence_files import read
     from .sources import scan
 
     path = Path(file)

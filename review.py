@@ -25,8 +25,8 @@ from .bias.slice_records import SliceSearch
 from .bias.slices import slices
 from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
-from .evidence import read as read_table
-from .evidence import write as write_evidence
+from .evidence_files import read as read_table
+from .evidence_files import write as write_evidence
 from .records import Attribution, Audit, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
 
 if TYPE_CHECKING:

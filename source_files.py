@@ -17,7 +17,7 @@ import pyarrow.parquet as pa_parquet
 
 from .distinct_rows import Roles, binned_before
 from .errors import DataError, UsageError, did_you_mean, first
-from .evidence import roles_of
+from .evidence_files import roles_of
 
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 # What pyarrow reads as missing in a CSV file, and therefore `evidence.read` too.
@@ -130,7 +130,7 @@ def parquet_relation(
             if one != two:
                 raise DataError(
                     f"{file} and {files[0]} keep their scores in different bins, or one of them exactly. Read each "
-                    "with clinometer.evidence.read, and merge them."
+                    "with clinometer.read_evidence, and merge them."
                 )
             theirs = other.get("provenance") or {}
             carried = {name: value for name, value in carried.items() if theirs.get(name) == value}

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from .distinct_rows import MOST_EXACT, SCORE_BINS, Binned, Roles, ScoreRule, binned_before, keep_roles
 from .errors import DataError, UsageError, first
-from .evidence import Evidence, csv_values
+from .evidence import Evidence
+from .evidence_files import csv_values
 from .merging import merge as merge
 from .source_files import CSV, Options, csv_relation, files_of, kind_of, parquet_relation, saved_dataset
 

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError, UsageError, did_you_mean, first
-from ..evidence import Evidence, read
+from ..evidence import Evidence
+from ..evidence_files import read
 
 Every = Literal["day", "week", "month", "quarter", "year"]
 EVERY: tuple[Every, ...] = ("day", "week", "month", "quarter", "year")

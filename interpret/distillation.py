@@ -1,25 +1,21 @@
 """A smaller Transformer taught by a larger model: its softened outputs, beside the true labels."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
-from tqdm.auto import tqdm
+from torch import Tensor
 
 from ..errors import DataError, ModelError, UsageError, first
 from ..records import Rows
-from . import folders
 from .models import Subject, chunks, ours
 from .preprocessing import Preprocessor
-from .training import Split, evaluate
+from .training import Split, train
 from .transformer import Architecture, Classifier
 
 
@@ -85,8 +81,7 @@ def distil(
     """Our Transformer, of the size asked for, taught to answer as the teacher does: a Subject like any other.
 
     The weights kept are those of the epoch with the least loss on the validation rows, of which training stops
-    when `patience` epochs brought none less. AdamW; the learning rate rises over `warm_up` steps and then falls as
-    1 / sqrt(step). One seed, same weights, on one kind of device and number of threads; torch's random numbers
+    when `patience` epochs brought none less; see `training.train`. One seed, same weights, on one kind of device and number of threads; torch's random numbers
     are left as they were. The student keeps the teacher's labels, positive label and threshold, and learns on its device.
 
     Args:
@@ -94,7 +89,7 @@ def distil(
         rows: what the student learns from. Labels, places among the teacher's labels, are needed unless `lesson.hard` is 0.
         validation: other rows that decide when to stop.
         preprocessor: how the student reads the rows: the teacher's own (`folders.load(folder)[1]`), or one fitted
-            on them. `save_student` needs it again.
+            on them.
         layers, heads, width: of the student; `feed_forward` is twice the width where it is not given.
         lesson: temperature and the weight of the true labels.
 
@@ -104,8 +99,6 @@ def distil(
         ModelError: the loss is not finite.
     """
     taught = lesson or Lesson()
-    if epochs < 1 or batch_size < 1:
-        raise UsageError(f"epochs is {epochs} and batch_size {batch_size}; 1 or more is expected.")
     device = teacher.device
     splits = [
         _split(teacher, part, preprocessor, taught, what, batch_size)
@@ -113,7 +106,7 @@ def distil(
     ]
     try:
         shape = Architecture(
-            kind=preprocessor.kind,
+            kind=preprocessor.kind,  # type: ignore[arg-type]
             layers=layers,
             heads=heads,
             width=width,
@@ -127,19 +120,21 @@ def distil(
     cuda = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        student = Classifier(shape).to(device)
-        optimizer = torch.optim.AdamW(student.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        losses, best = _taught(
+        student = Classifier(shape)
+        history = train(
             student,
-            optimizer,
-            splits,
-            taught,
+            *splits[0],
+            validation=splits[1],
+            seed=seed,
             epochs=epochs,
             batch_size=batch_size,
-            warm_up=max(warm_up, 1),
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warm_up=warm_up,
             patience=patience,
-            seed=seed,
+            device=str(device),
             progress=progress,
+            loss=taught.loss,
         )
     made = ours(
         student,
@@ -157,64 +152,12 @@ def distil(
         "weight of true labels": taught.hard,
         "rows": len(rows),
         "validation rows": len(validation),
-        "epochs": len(losses),
-        "best epoch": best,
-        "validation loss": losses[best],
+        "epochs": len(history.validation_loss),
+        "best epoch": history.best_epoch,
+        "validation loss": history.validation_loss[history.best_epoch],
         "seed": seed,
     }
     return dataclasses.replace(made, provenance={"kind": "clinometer", "training": told})
-
-
-def _taught(
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    splits: list[Split],
-    lesson: Lesson,
-    *,
-    epochs: int,
-    batch_size: int,
-    warm_up: int,
-    patience: int,
-    seed: int,
-    progress: bool,
-) -> tuple[list[float], int]:
-    """Validation loss of each epoch, and the epoch whose weights the student is left with."""
-    (inputs, wanted), held = splits
-    device = wanted.device
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm_up, math.sqrt(warm_up / (step + 1)))
-    )
-    generator = torch.Generator().manual_seed(seed)
-    losses: list[float] = []
-    best, kept = 0, copy.deepcopy(student.state_dict())
-    with tqdm(range(epochs), desc="distilling", unit="epoch", disable=not progress) as bar:
-        for epoch in bar:
-            student.train()
-            for index in torch.split(torch.randperm(len(wanted), generator=generator), batch_size):
-                places = index.to(device)
-                batch = {name: tensor[places] for name, tensor in inputs.items()}
-                loss = lesson.loss(student(batch), wanted[places])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-            losses.append(
-                evaluate(student, *held, loss_of=lesson.loss, batch_size=batch_size, device=str(device))
-            )
-            if not math.isfinite(losses[-1]):
-                raise ModelError(
-                    f"the validation loss is {losses[-1]} after epoch {epoch + 1}; a finite number is expected. A "
-                    "smaller learning_rate is the likely way out."
-                )
-            bar.set_postfix(validation=f"{losses[-1]:.3f}")
-            if epoch == 0 or losses[-1] < losses[best]:
-                best, kept = epoch, copy.deepcopy(student.state_dict())
-            elif epoch - best >= patience:
-                break
-    student.load_state_dict(kept)
-    student.eval()
-    return losses, best
 
 
 @torch.no_grad()
@@ -260,28 +203,3 @@ def _truth(teacher: Subject, rows: Rows, lesson: Lesson, what: str) -> Tensor:
             f"{first(f'{rows.ids[i]}: {labels[i]:g}' for i in wrong)}."
         )
     return torch.from_numpy(labels).float()
-
-
-def save_student(folder: str | Path, student: Subject, preprocessor: Preprocessor) -> None:
-    """Write a distilled Subject as a folder that `load` reads bit for bit, with how it was taught.
-
-    Raises:
-        ModelError: its module is not our Transformer.
-        OutputError: the folder cannot be written, or holds something other than a model.
-    """
-    if not isinstance(student.module, Classifier):
-        raise ModelError(
-            f"{student.name} is a {type(student.module).__name__}; our Transformer, as distil() makes it, is expected."
-        )
-    folders.save(
-        folder,
-        student.module,
-        preprocessor,
-        labels=student.labels,
-        extra={
-            "name": student.name,
-            "positive": student.labels[student.positive],
-            "threshold": student.threshold,
-            "training": dict(student.provenance.get("training", {})),
-        },
-    )

@@ -214,7 +214,7 @@ def _heads(
     looked = estimates(divergence, **settings)
     counts: dict[str, list[float | None]] = {}
     if effects:
-        counts = _counts(*effects, settings)
+        counts = _counts(effects[0], effects[1], settings)
     per_layer = n_heads // len(layers)
     return tuple(
         HeadChange(

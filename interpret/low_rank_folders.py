@@ -2,10 +2,9 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,39 @@ from torch import nn
 
 from ..errors import ModelError, OutputError, first
 from . import folders
-from .low_rank import low_rank, shaped
-from .models import Subject, ours, pick_device
+from .low_rank import low_rank, ranks_of, shaped
+from .models import Subject, load, ours, pick_device
 from .preprocessing import from_state
 from .transformer import Architecture, Classifier
-from .weights import PICKLES, check_weights, digest, dtype_named, read_model, read_settings
+from .weights import check_weights, digest, dtype_named, read_settings
 
 SETTINGS = "low_rank.json"
 SCHEMA_VERSION = 1
+Write = Callable[[Any, Path], Mapping[str, Any]]
 
 
 def is_low_rank(folder: str | Path) -> bool:
     """Whether a folder holds a model saved by `save_low_rank`."""
     return (Path(folder) / SETTINGS).is_file()
+
+
+def writer(write: Write | None) -> Write | None:
+    """The way to write a factorised Subject, from the way its unfactorised one is written (`Subject.write`)."""
+    if write is None:
+        return None
+
+    def written(subject: Subject, folder: Path) -> Mapping[str, Any]:
+        arguments = write(subject, folder)
+        for file in list(folder.glob("*.safetensors*")):
+            file.unlink()
+        save_model(subject.module, str(folder / folders.WEIGHTS))
+        settings = {"schema_version": SCHEMA_VERSION, "ranks": ranks_of(subject.module)}
+        (folder / SETTINGS).write_text(
+            json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
+        return arguments
+
+    return written
 
 
 def save_low_rank(
@@ -38,7 +57,7 @@ def save_low_rank(
 
     Args:
         source: a folder saved by Clinometer, or a Hugging Face classifier of texts.
-        target: is made, or replaced where it holds such a model; tokenizer and settings are copied.
+        target: is made, or replaced where it holds such a model.
         energy, rank: see `low_rank`.
 
     Returns:
@@ -49,51 +68,31 @@ def save_low_rank(
         OutputError: the target cannot be written, or holds something else.
     """
     old, new = Path(source).absolute(), Path(target).absolute()
-    module = _read_dense(old)
-    ranks = low_rank(module, energy=energy, rank=rank)
+    if is_low_rank(old):
+        raise ModelError(f"{old} is factorised already. Name the folder of the model it was made from.")
+    if not (old / folders.SETTINGS).is_file():
+        _only_classifiers(old)
+    subject = load(old)
+    ranks = low_rank(subject.module, energy=energy, rank=rank)
+    write = writer(subject.write)
+    if write is None:
+        raise ModelError(f"{old} was loaded in a way that nothing writes again.")
     if new.is_dir() and any(new.iterdir()) and not is_low_rank(new):
         raise OutputError(
             f"{new} holds something other than a factorised model, and would be replaced. Name another folder."
         )
-    settings = {
-        "schema_version": SCHEMA_VERSION,
-        "ranks": ranks,
-        "energy": energy,
-        "rank": rank,
-        "source_sha256": digest(old.glob("*.safetensors")),
-    }
     temporary: Path | None = None
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{new.name}-", dir=new.parent))
-        os.chmod(temporary, 0o755)
-        for file in sorted(old.iterdir()):
-            weights = ".safetensors" in file.name or any(file.match(pattern) for pattern in PICKLES)
-            if file.is_file() and not weights:
-                shutil.copyfile(file, temporary / file.name)
-        save_model(module, str(temporary / folders.WEIGHTS))
-        text = json.dumps(settings, indent=1, sort_keys=True) + "\n"
-        (temporary / SETTINGS).write_text(text, encoding="utf-8")
-        folders.put(temporary, new)
+        write(subject, temporary / "made")
+        folders.put(temporary / "made", new)
     except OSError as error:
         raise OutputError(f"{new} cannot be written: {error.strerror or error}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     return ranks
-
-
-def _read_dense(path: Path) -> nn.Module:
-    if is_low_rank(path):
-        raise ModelError(f"{path} is factorised already. Name the folder of the model it was made from.")
-    if (path / folders.SETTINGS).is_file():
-        return folders.load(path)[0]
-    import transformers
-
-    _only_classifiers(path)
-    check_weights(path)
-    auto: Any = transformers.AutoModelForSequenceClassification
-    return read_model(path, auto, dtype=torch.float32, device_map=None)
 
 
 def _only_classifiers(path: Path) -> None:
@@ -129,7 +128,7 @@ def load_low_rank(
         "weights_sha256": digest(path.glob("*.safetensors")),
         "dtype": dtype,
         "quantisation": "none",
-        "low_rank": f"{len(settings['ranks'])} Linear layers, {_kept(settings)}",
+        "low_rank": f"{len(settings['ranks'])} Linear layers",
     }
     if (path / folders.SETTINGS).is_file():
         return _load_ours(path, settings["ranks"], where, numbers, positive, provenance)
@@ -195,10 +194,7 @@ def _filled(model: nn.Module, path: Path) -> nn.Module:
     return model.eval()
 
 
-def _kept(settings: Mapping[str, Any]) -> str:
-    energy, rank = settings.get("energy"), settings.get("rank")
-    return f"rank {rank}" if energy is None else f"{energy} of the energy of each"
-
-
 def _told(subject: Subject, provenance: Mapping[str, Any]) -> Subject:
-    return dataclasses.replace(subject, provenance={**subject.provenance, **provenance})
+    return dataclasses.replace(
+        subject, provenance={**subject.provenance, **provenance}, write=writer(subject.write)
+    )

@@ -380,7 +380,7 @@ def ours(
 
         known = {key: subject.provenance[key] for key in ("data", "training", "groups") if key in subject.provenance}
         extra = {"positive": labels[subject.positive], "threshold": subject.threshold, "name": subject.name, **known}
-        save(folder, model, preprocessor, labels=labels, extra=extra)
+        save(folder, subject.module, preprocessor, labels=labels, extra=extra)
         return {}
 
     words = {

@@ -12,7 +12,7 @@ from ..errors import ModelError, UsageError, did_you_mean
 from ..records import Rows
 from .copying import copied
 from .low_rank import low_rank
-from .low_rank_folders import is_low_rank, load_low_rank
+from .low_rank_folders import is_low_rank, load_low_rank, writer
 from .models import Subject, load, without_gradients
 from .weights import DTYPES, QUANTISERS, quantised
 
@@ -56,6 +56,7 @@ def variant(
         ranks = low_rank(made.module, energy=share, rank=rank)
         kept = f"rank {rank}" if rank is not None else f"{share:g} of the energy of each"
         words = f"low rank in {len(ranks)} Linear layers, {kept}"
+        made = dataclasses.replace(made, write=writer(made.write))
     provenance = {
         **{key: value for key, value in subject.provenance.items() if key != "weights_sha256"},
         "variant": words,

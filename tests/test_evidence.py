@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinometer.errors import DataError, OutputError, UsageError
-from clinometer.evidence import _text, from_columns, from_frame, from_table, read, write
+from clinometer.evidence import _text, from_columns, from_frame, from_table
+from clinometer.evidence_files import read, write
 
 COLUMNS = {
     "person": ["p1", "p2", "p3", "p4"],

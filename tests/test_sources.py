@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinometer.errors import DataError, UsageError
-from clinometer.evidence import from_table, read, write
+from clinometer.evidence import from_table
+from clinometer.evidence_files import read, write
 from clinometer.sources import merge, scan
 
 N = 600

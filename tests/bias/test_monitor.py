@@ -9,7 +9,8 @@ from clinometer.bias.monitor import monitor
 from clinometer.bias.periods import split_by_date
 from clinometer.bias.policy import parse_policy
 from clinometer.errors import DataError, PolicyError, UsageError
-from clinometer.evidence import from_columns, write
+from clinometer.evidence import from_columns
+from clinometer.evidence_files import write
 
 
 def month(i):

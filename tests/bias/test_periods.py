@@ -14,7 +14,8 @@ from clinometer.bias.periods import (
     split_by_date,
 )
 from clinometer.errors import DataError, UsageError
-from clinometer.evidence import from_columns, write
+from clinometer.evidence import from_columns
+from clinometer.evidence_files import write
 
 
 @pytest.mark.parametrize(
