@@ -66,7 +66,9 @@ def ablated(
         if layer not in means:
             raise UsageError(f"there is no layer {layer!r}; {did_you_mean(layer, tuple(means))}")
         if not 0 <= number < len(means[layer]):
-            raise UsageError(f"{layer} has {len(means[layer])} heads, counted from 0; there is no head {number}.")
+            raise UsageError(
+                f"{layer} has {len(means[layer])} heads, counted from 0; there is no head {number}."
+            )
         return Constant(means[layer][number])
 
     for index in tqdm(buckets, desc=f"ablation ({how})", unit="batch", disable=not progress):

@@ -81,8 +81,9 @@ def distil(
     """Our Transformer, of the size asked for, taught to answer as the teacher does: a Subject like any other.
 
     The weights kept are those of the epoch with the least loss on the validation rows, of which training stops
-    when `patience` epochs brought none less; see `training.train`. One seed, same weights, on one kind of device and number of threads; torch's random numbers
-    are left as they were. The student keeps the teacher's labels, positive label and threshold, and learns on its device.
+    when `patience` epochs brought none less; see `training.train`. One seed, same weights, on one kind of device and
+    number of threads; torch's random numbers are left as they were. The student keeps the
+    teacher's labels, positive label and threshold, and learns on its device.
 
     Args:
         teacher: any model, also of another kind; it is only asked for its outputs, once.

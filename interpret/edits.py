@@ -108,14 +108,11 @@ def with_edit(subject: Subject, edit: Edit) -> Subject:
         ModelError: the edit does not fit the model.
     """
     made = subject if edit.place is None else installed(subject, edit.place, edit.tensors)
+    files = ("weights_sha256", "settings_sha256")  # of a folder that this model no longer is
     known = subject.provenance.get("edited_from")
-    origin = known or {
-        key: subject.provenance[key] for key in ("weights_sha256", "settings_sha256") if key in subject.provenance
-    }
-    told = _told(made, (*subject.edits, edit), origin)
-    # What is in memory has no file yet whose hash could be told.
-    here = {key: value for key, value in told.provenance.items() if known is not None or key not in origin}
-    return dataclasses.replace(told, provenance=here if edit.way == IN_WEIGHTS or known is None else told.provenance)
+    origin = known or {key: subject.provenance[key] for key in files if key in subject.provenance}
+    kept = {key: value for key, value in subject.provenance.items() if key not in files}
+    return _told(dataclasses.replace(made, provenance=kept), (*subject.edits, edit), origin)
 
 
 def _told(subject: Subject, edits: tuple[Edit, ...], origin: Mapping[str, Any]) -> Subject:

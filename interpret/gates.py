@@ -223,7 +223,9 @@ def _at(axis: str, place: int, size: int, where: str) -> int:
 def _replacement(value: Mean | Patch | Resample | Constant, spot: Spot, rows: slice, heads: Any) -> Tensor:
     """What is put in place of an output: (example, query, width) of a head, with the head axis for all heads."""
     if isinstance(value, Constant):
-        return _constant(value.output, spot, isinstance(heads, slice)).expand(rows.stop - rows.start, *[-1] * (2 + isinstance(heads, slice)))
+        return _constant(value.output, spot, isinstance(heads, slice)).expand(
+            rows.stop - rows.start, *[-1] * (2 + isinstance(heads, slice))
+        )
     call = value.trace.call(spot.layer if spot.layer in value.trace.layers else spot.index)
     output = _output(call)
     n = rows.stop - rows.start

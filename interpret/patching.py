@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from ..errors import DataError, first
 from ..records import Floats, Rows
 from .ablation import _of_one_length
-from .capture import attention_gradient, trace
+from .capture import attention_gradient
 from .gates import Intervention, Patch
 from .interventions import intervene
 from .models import Batch, Subject

@@ -46,7 +46,9 @@ class UnitEffects:
     value: Floats  # (row,) the score with all gates at 1
     gradient: Floats  # (row, unit) d score / d gate, with all gates at 1
     closed: Floats | None  # (row,) the score with all gates at 0; None without integration
-    integrated: Floats | None  # (row, unit) integral of d score / d gate, all gates going from 0 to 1 together
+    integrated: (
+        Floats | None
+    )  # (row, unit) integral of d score / d gate, all gates going from 0 to 1 together
     n_nodes: npt.NDArray[np.int64]  # (row,) nodes of the integral; 0 without
     converged: npt.NDArray[np.bool_]  # (row,) whether the integrals add up to value - closed
 
@@ -365,7 +367,9 @@ class _Gated:
             target, gates = self.run(batch, n, at)
             found = torch.autograd.grad(target.sum(), [gate for _, gate in gates], allow_unused=True)
         columns = [
-            (torch.zeros_like(gate) if gradient is None else gradient).double().reshape(n, -1, *gate.shape[1:])
+            (torch.zeros_like(gate) if gradient is None else gradient)
+            .double()
+            .reshape(n, -1, *gate.shape[1:])
             for (_, gate), gradient in zip(gates, found, strict=True)
         ]
         joined = torch.cat([part.sum(dim=1).reshape(n, -1).cpu() for part in columns], dim=1)

@@ -1,21 +1,23 @@
 """Whether taking heads out moves an audited metric on rows never screened, and more than other heads do."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..errors import DataError, UsageError, did_you_mean, first
+from ..errors import DataError, UsageError, first
 from ..records import Contrast, Floats, Rows
 from .ablation import Head, How, ablated
-from .audited import MOST_UNDEFINED, Audited, defined, drawn_again, mean_score, of_scores
+from .audited import Audited, mean_score
 from .interventions import every_head
 from .models import Subject
-from .random_sets import RandomSets, random_sets
-from .screening import Screening, check_contrast
+from .paired_effects import Paired, paired
+from .random_sets import random_sets
+from .screening import Screening, Unit, check_contrast
 
 POWER = 0.8
 
@@ -25,7 +27,7 @@ class HeadTest:
     """What taking one set of heads out did to the metric on held-out rows, and whether that is verified."""
 
     heads: tuple[Head, ...]
-    claimed: int  # 1: taking them out lowers the metric as it stands (they carry it); -1: it raises it
+    claimed: int  # the sign of `removed` that screening claims; 0: it claims nothing
     before: float
     after: float
     removed: float  # before - after
@@ -35,11 +37,20 @@ class HeadTest:
     p: float  # max-T adjusted, two-sided
     n_random: int  # other sets of as many heads
     random_from: str  # "the same layers" or "the whole model"
-    random_rank: float | None  # p: share of other sets that move the metric as far, the set itself counted
-    random_level: float  # what it has to be at most
-    detectable: float  # the effect that would have been verified with a probability of 80 %
+    random_rank: (
+        float | None
+    )  # share of sets that move the metric as far, this one counted; None without others
+    random_level: float  # what that share may be at most
+    detectable: (
+        float | None
+    )  # the effect that would be verified with a probability of 80 %; None: no row changed
     verified: bool
     reason: str  # why not; "" where it is
+
+    @property
+    def carries(self) -> bool:
+        """Whether it is verified that the metric is nearer to 0 without these heads."""
+        return self.verified and abs(self.after) < abs(self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,21 +84,30 @@ class Verification:
         return tuple(test.heads[0] for test in self.tests if test.verified)
 
     @property
-    def detectable(self) -> float:
-        """The smallest effect of a single head that would have been verified with a probability of 80 %."""
-        return min(test.detectable for test in self.tests)
+    def detectable(self) -> float | None:
+        """The smallest effect of one candidate that would have been verified with a probability of 80 %."""
+        known = [test.detectable for test in self.tests if test.detectable is not None]
+        return min(known, default=None)
 
     def sentence(self) -> str:
         """The finding in words."""
-        if self.verified:
-            names = ", ".join(f"{layer} head {head}" for layer, head in self.verified)
-            return (
-                f"Verified on {len(self.ids)} held-out rows: taking out {names} ({self.how}), each alone, moves "
-                f"{self.metric} ({self.before:.4g} {self.unit}) as claimed."
-            )
+        where = f"on {len(self.ids)} held-out rows"
+        found = [test for test in self.tests if test.verified]
+        if self.together is not None and self.together.verified:
+            found.append(self.together)
+        if not found:
+            said = f"No head set verified {where}: {self.metric} is {self.before:.4g} {self.unit}."
+            if self.detectable is None:
+                return f"{said} No candidate changed it in any row, so that nothing is known of its power."
+            return f"{said} An effect of {self.detectable:.3g} would have been verified with a probability of {POWER:.0%}."
+        parts = [
+            f"{' and '.join(f'{layer} head {head}' for layer, head in test.heads)} moves it by {-test.removed:+.4g} "
+            f"[{-test.high:+.4g}, {-test.low:+.4g}]"
+            for test in found
+        ]
         return (
-            f"No head set verified on {len(self.ids)} held-out rows. An effect of {self.detectable:.3g} {self.unit} on "
-            f"{self.metric} ({self.before:.4g}) would have been verified with a probability of {POWER:.0%}."
+            f"Verified {where} ({self.metric} is {self.before:.4g} {self.unit}): taking out {'; '.join(parts)} "
+            f"(how: {self.how}; simultaneous {self.confidence:.0%} intervals)."
         )
 
 
@@ -113,21 +133,20 @@ def verify(
 ) -> Verification:
     """Take the heads that screening names out of the model and compute the audited metric again on held-out rows.
 
-    A set is verified where (a) its simultaneous interval excludes 0 on the claimed side: effects are studentised by
-    their paired standard error over resamples, and the critical value is the quantile of the largest |t| over all sets
-    tested (Westfall & Young 1993), times the ratio of t's to the normal quantile at the rows of the smaller side (or
-    clusters) less one; and (b) it moves the metric further than other sets of as many heads, of the same layers
-    where there are enough: the rank of its effect among theirs is at most 1 - confidence, or, where fewer sets
-    exist than that asks for, it is the first.
+    A set is verified where (a) its simultaneous interval excludes 0 on the side that screening claims: effects are
+    studentised by their paired standard error over resamples, and the critical value is the quantile of the largest |t|
+    over all sets tested (Westfall & Young 1993, max-T), times the ratio of Student's to the normal quantile with the
+    rows of the smaller side (or the clusters) less one as degrees of freedom; and (b) it moves the metric
+    further than other sets of as many heads: its rank among them is at most 1 - confidence, or, where fewer sets exist
+    than that asks for, it is the first.
 
     Args:
         rows: held out; none of them was screened.
-        contrast: over these rows. It is the metric where none is given, and says which side rows are on.
+        contrast: over these rows. It is the metric where none is given; its two sides are drawn again each by itself.
         screening: of other rows. Its signs are the claims.
         heads: the candidates; by default the `n_candidates` with the largest first-order effects, at most half of all.
         how: see `ablated`.
-        metric: what an audit measured, decisions included, as a function of scores. Its sign on these rows
-            says what "lower" is.
+        metric: what an audit measured, decisions included, as a function of scores.
         reference: rows whose outputs stand in; by default `rows`.
         cluster: (row,) codes of rows that were drawn together (a text and its swaps, a person).
         n_random: sets of other heads per set tested.
@@ -136,42 +155,26 @@ def verify(
         DataError: a row was screened too, a side has fewer than two rows, or the metric is undefined.
         UsageError: heads that do not exist or leave none to compare with.
     """
-    check_contrast(rows, contrast)
-    seen = set(screening.ids) & set(rows.ids)
-    if seen:
-        raise DataError(
-            f"{len(seen)} of {len(rows)} held-out rows were screened too: {first(sorted(seen))}. What screening chose has "
-            "to be verified on other rows."
-        )
-    if replicates < 200 or not 0.5 < confidence < 1:
-        raise UsageError(
-            f"{replicates} resamples at confidence {confidence}: expected 200 or more, and more than .5."
-        )
-    if n_random < 1:
-        raise UsageError(f"n_random is {n_random}: nothing is verified without other heads to compare with.")
+    _check(rows, contrast, screening, cluster, replicates, confidence, n_random)
     known = tuple((one.unit.layer, one.unit.head) for one in screening.shares if one.unit.head is not None)
     candidates = _candidates(screening, known, heads, n_candidates)
     if metric is None:
-        metric = mean_score(contrast, unit=subject.unit)
         kept = np.flatnonzero(contrast.weights)
         rows, cluster = rows.take(kept), None if cluster is None else np.asarray(cluster)[kept]
-        contrast = _only(contrast, kept)
+        contrast = dataclasses.replace(contrast, ids=rows.ids, weights=np.asarray(contrast.weights)[kept])
         metric = mean_score(contrast, unit=subject.unit)
-    there = set(every_head(subject, rows.take([0])))
-    if not there >= set(known):
-        raise UsageError(f"the subject has no {first(set(known) - there)}: it is not the one screened.")
-
-    sets = [(head,) for head in candidates]
+    there = every_head(subject, rows)
+    gone = [str(Unit(*head)) for head in known if head not in there]
+    if gone:
+        raise UsageError(f"{subject.name} has no {first(gone)}: it is not the subject that was screened.")
+    sets: list[tuple[Head, ...]] = [(head,) for head in candidates]
     if len(candidates) > 1:
-        sets.append(tuple(candidates))
-    others = [
-        random_sets(one, candidates, known, n_random, math.ceil(1 / (1 - confidence) - 1e-9) - 1, seed)
-        for one in sets
-    ]
+        sets.append(candidates)
+    needed = math.ceil(1 / (1 - confidence) - 1e-9) - 1
+    others = [random_sets(one, candidates, known, n_random, needed, seed) for one in sets]
     runs: dict[frozenset[Head], int] = {frozenset(): 0}
-    for some in (sets, *(one.sets for one in others)):
-        for one in some:
-            runs.setdefault(frozenset(one), len(runs))
+    for one in (*sets, *(one for some in others for one in some.sets)):
+        runs.setdefault(frozenset(one), len(runs))
     scores = ablated(
         subject,
         rows,
@@ -183,10 +186,27 @@ def verify(
         seed=seed,
         progress=progress,
     )
-    judged = _Judged(metric, contrast, scores, cluster, replicates, confidence, seed)
-    direction = _direction(screening, judged.before if metric.strata is None or True else 0.0)
-    tests = judged.tests(
-        sets, others, [runs[frozenset(one)] for one in sets], runs, _claims(screening, sets, direction)
+    judged = paired(
+        metric,
+        scores,
+        tested=[runs[frozenset(one)] for one in sets],
+        cluster=cluster,
+        degrees=_degrees(contrast, cluster),
+        confidence=confidence,
+        replicates=replicates,
+        seed=seed,
+    )
+    tests = tuple(
+        _test(
+            one,
+            judged,
+            place,
+            np.array([judged.removed[runs[frozenset(other)]] for other in some.sets]),
+            some.source,
+            _claim(screening, one, metric.follows),
+            1 - confidence,
+        )
+        for place, (one, some) in enumerate(zip(sets, others, strict=True))
     )
     return Verification(
         attribute=contrast.attribute,
@@ -199,8 +219,8 @@ def verify(
         ids=rows.ids,
         n_clusters=None if cluster is None else len(np.unique(cluster)),
         before=judged.before,
-        before_low=judged.interval[0],
-        before_high=judged.interval[1],
+        before_low=judged.before_low,
+        before_high=judged.before_high,
         tests=tests[: len(candidates)],
         together=tests[-1] if len(candidates) > 1 else None,
         confidence=confidence,
@@ -209,4 +229,120 @@ def verify(
         seed=seed,
         scores=scores[0],
         changed=scores[[runs[frozenset(one)] for one in sets]],
+    )
+
+
+def _check(
+    rows: Rows,
+    contrast: Contrast,
+    screening: Screening,
+    cluster: npt.NDArray[np.integer] | None,
+    replicates: int,
+    confidence: float,
+    n_random: int,
+) -> None:
+    check_contrast(rows, contrast)
+    seen = set(screening.ids) & set(rows.ids)
+    if seen:
+        raise DataError(
+            f"{len(seen)} of {len(rows)} held-out rows were screened too: {first(sorted(seen))}. What screening chose has "
+            "to be verified on other rows."
+        )
+    for sign, name in ((1, contrast.group), (-1, contrast.reference)):
+        n = int((np.sign(contrast.weights) == sign).sum())
+        if n < 2:
+            raise DataError(
+                f"{n} held-out row(s) of {name!r} weigh something; two or more on each side are needed."
+            )
+    if cluster is not None and len(cluster) != len(rows):
+        raise DataError(f"cluster has {len(cluster)} codes for {len(rows)} rows; one per row is expected.")
+    if replicates < 200 or not 0.5 < confidence < 1:
+        raise UsageError(
+            f"{replicates} resamples at confidence {confidence}: expected 200 or more, and more than .5."
+        )
+    if n_random < 1:
+        raise UsageError(f"n_random is {n_random}: nothing is verified without other heads to compare with.")
+
+
+def _candidates(
+    screening: Screening, known: Sequence[Head], heads: Sequence[Head] | None, n: int
+) -> tuple[Head, ...]:
+    if heads is None:
+        if n < 1:
+            raise UsageError(f"n_candidates is {n}, expected 1 or more.")
+        ranked = screening.ranked()[: min(n, max(1, len(known) // 2))]
+        return tuple((one.unit.layer, one.unit.head) for one in ranked if one.unit.head is not None)
+    chosen = tuple(dict.fromkeys(heads))
+    for layer, head in chosen:
+        screening.of(layer, head)
+    if not chosen or len(chosen) >= len(known):
+        raise UsageError(
+            f"{len(chosen)} of {len(known)} heads are candidates; one or more are expected, and others to compare with."
+        )
+    return chosen
+
+
+def _degrees(contrast: Contrast, cluster: npt.NDArray[np.integer] | None) -> int:
+    if cluster is not None:
+        return max(1, len(np.unique(cluster)) - 1)
+    return min(int((contrast.weights > 0).sum()), int((contrast.weights < 0).sum())) - 1
+
+
+def _claim(screening: Screening, heads: Sequence[Head], follows: int) -> int:
+    """The sign that `before - after` is claimed to have."""
+    closing = math.fsum(screening.of(layer, head).closing for layer, head in heads)
+    along = follows or int(np.sign(screening.value))
+    return -int(np.sign(closing)) * along
+
+
+def _test(
+    heads: tuple[Head, ...],
+    judged: Paired,
+    place: int,
+    others: Floats,
+    source: str,
+    claimed: int,
+    level: float,
+) -> HeadTest:
+    run = judged.tested[place]
+    removed, error = float(judged.removed[run]), float(judged.error[place])
+    low, high = removed - judged.critical * error, removed + judged.critical * error
+    n = len(others)
+    rank = None if not n else (1 + int(np.count_nonzero(np.abs(others) >= claimed * removed))) / (1 + n)
+    allowed = max(level, 1 / (1 + n))
+    detectable = None
+    if error > 0:
+        may_be_further = int(allowed * (1 + n) + 1e-9) - 1  # other sets
+        bar = float(np.sort(np.abs(others))[::-1][may_be_further]) if n > may_be_further else 0.0
+        detectable = max((judged.critical + float(stats.norm.ppf(POWER))) * error, bar)
+    reasons = []
+    if claimed == 0:
+        reasons.append("screening claims no direction")
+    elif error == 0:
+        reasons.append(
+            "no resample changes it" if removed else "taking it out changes the metric in no resample"
+        )
+    elif not (low > 0 if claimed > 0 else high < 0):
+        reasons.append("the interval of its effect does not exclude 0 on the claimed side")
+    if rank is None:
+        reasons.append("there is no other set of as many heads to compare with")
+    elif rank > allowed + 1e-12:
+        reasons.append(f"other heads move the metric as far ({rank:.3g} of sets, at most {allowed:.3g})")
+    return HeadTest(
+        heads=heads,
+        claimed=claimed,
+        before=judged.before,
+        after=judged.before - removed,
+        removed=removed,
+        error=error,
+        low=low,
+        high=high,
+        p=float(judged.p[place]),
+        n_random=n,
+        random_from=source,
+        random_rank=rank,
+        random_level=allowed,
+        detectable=detectable,
+        verified=not reasons,
+        reason="; ".join(reasons),
     )
