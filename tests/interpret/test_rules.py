@@ -204,7 +204,9 @@ def test_at_zero_the_slope_is_the_derivative(name):
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: F.relu(x, inplace=True), F.relu_, lambda x: x.tanh_(), F.silu], ids=str
+    "function",
+    [lambda x: F.relu(x, inplace=True), F.relu_, lambda x: x.tanh_(), F.silu],
+    ids=["relu(inplace=True)", "relu_", "tanh_", "silu"],
 )
 def test_an_activation_in_place(function):
     z = random(4, 3)
@@ -326,7 +328,9 @@ def exponentials(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("way", [attention, einsum, exponentials, F.scaled_dot_product_attention], ids=str)
+@pytest.mark.parametrize(
+    "way", [attention, einsum, exponentials, F.scaled_dot_product_attention], ids=lambda way: way.__name__
+)
 def test_attention_is_a_constant_when_frozen_and_shared_in_attn_lrp(way):
     q, k, v = (random(2, 3, 4, seed=seed) for seed in range(3))
     result = way(q, k, v)
