@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .evidence import from_columns as from_columns
     from .evidence import from_frame as from_frame
     from .evidence_files import read as read_evidence
+    from .explained_gap import why as why
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
     from .interpret.every_label import attribute_every_label as attribute_every_label
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from .interpret.tracing import plan_trace as plan_trace
     from .interpret.tracing import trace as trace
     from .merging import merge as merge
+    from .mitigating import mitigate as mitigate
     from .records import Attribution as Attribution
     from .records import Audit as Audit
     from .records import Contrast as Contrast
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from .review import read_rows as read_rows
     from .review import review as review
     from .sources import scan as scan
+    from .variant_comparison import compare_models as compare_models
     from .visualizers.highlights import highlights as highlights
 
 
@@ -125,6 +128,7 @@ _WHERE = {
     "bins": ".bias.bins",
     "check_suite": ".bias.suite_results:check",
     "compare": ".bias.comparison",
+    "compare_models": ".variant_comparison",
     "compare_pairs": ".bias.counterfactuals",
     "contrast": ".bias.ledger",
     "equalized_odds": ".bias.presets",
@@ -152,6 +156,7 @@ _WHERE = {
     "load": ".interpret.models",
     "local_law_144": ".bias.local_law_144",
     "merge": ".merging",
+    "mitigate": ".mitigating",
     "monitor": ".bias.monitor",
     "plan_trace": ".interpret.tracing",
     "planted_shortcut": ".interpret.shortcuts",
@@ -175,6 +180,7 @@ _WHERE = {
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
     "view": ".interpret.head_effects",
+    "why": ".explained_gap",
     "word_differences": ".bias.words",
     "word_effects": ".bias.words",
     "wrap": ".interpret.models",
@@ -208,6 +214,7 @@ __all__ = [
     "bins",
     "check_suite",
     "compare",
+    "compare_models",
     "compare_pairs",
     "contrast",
     "equalized_odds",
@@ -235,6 +242,7 @@ __all__ = [
     "load",
     "local_law_144",
     "merge",
+    "mitigate",
     "monitor",
     "plan_trace",
     "planted_shortcut",
@@ -258,6 +266,7 @@ __all__ = [
     "trace",
     "trace_generation",
     "view",
+    "why",
     "word_differences",
     "word_effects",
     "wrap",

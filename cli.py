@@ -81,6 +81,8 @@ for _command in (
     model_commands.attribute,
     model_commands.methods,
     model_commands.faithfulness,
+    model_commands.why,
+    model_commands.mitigate,
     model_commands.swap,
     model_commands.suite,
 ):

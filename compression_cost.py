@@ -1,5 +1,6 @@
 """What did compression cost, and whom: the record of two versions of a model, as a table and in words."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -208,7 +209,7 @@ def _cost(made: VariantComparison) -> Iterator[str]:
     one, two = made.before, made.after
     yield f"What did it cost: {two.name} in place of {one.name}, on the same {made.n:,} rows."
     names = dict.fromkeys(change.metric for change in made.comparison.changes)
-    for metric in ("accuracy", "area_under_roc_curve", "selection_rate"):
+    for metric in ("accuracy", "roc_auc", "selection_rate"):
         if metric in names:
             yield f"{metric} of everybody: {_moved(made.comparison.of(metric))}."
     everybody = made.affected[0]
@@ -229,14 +230,9 @@ def _whom(made: VariantComparison) -> Iterator[str]:
         yield f"Whom: {one.attribute} {one.group}: {_share(one)}."
     for change in made.worse:
         yield f"Worse beyond the margin of {change.margin:g}: {change.metric} of {_of(change)}: {_moved(change)}."
-    known = {one.decision for one in made.comparison.changes if one.decision is not None}
-    if known and not made.worse:
-        said = (
-            "no worse than its margin allows"
-            if known == {"no worse"}
-            else "not shown to be worse, nor to be no worse"
-        )
-        yield f"All that has a margin is {said}."
+    judged = Counter(str(one.decision) for one in made.comparison.changes if one.decision is not None)
+    if judged:
+        yield f"Of what has a margin: {', '.join(f'{n} {decision}' for decision, n in sorted(judged.items()))}."
 
 
 def _heads(made: VariantComparison) -> Iterator[str]:
@@ -251,9 +247,8 @@ def _heads(made: VariantComparison) -> Iterator[str]:
         )
     for head in found.ranked[:3]:
         yield (
-            f"{head.layer} head {head.head} looks elsewhere by {head.divergence:.3f} [{head.low:.3f}, {head.high:.3f}]"
-            + _counts(head)
-            + "."
+            f"{head.layer} head {head.head}: its map differs by {head.divergence:.3f} [{head.low:.3f}, {head.high:.3f}] in "
+            f"total variation{_counts(head)}."
         )
     if found.reason:
         yield f"Heads: {found.reason}."

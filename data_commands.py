@@ -19,7 +19,7 @@ from .file_tables import (
 )
 from .flags import tolerances
 from .output import as_json, emit, emit_json, write
-from .terminal import audit_tables, verdict_line
+from .terminal import audit_tables, printable, verdict_line
 
 if TYPE_CHECKING:
     from .bias.policy import Policy
@@ -140,10 +140,17 @@ def audit(
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="CSV or Parquet of the model there was.")],
+    old: Annotated[
+        Path,
+        typer.Argument(metavar="OLD", help="CSV or Parquet of the model there was, or the model's folder."),
+    ],
     new: Annotated[
         Path, typer.Argument(metavar="NEW", help="The same rows, by id, of the model to be released.")
     ],
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="Rows for both, where OLD and NEW are folders of models."),
+    ] = None,
     label: LABEL = None,
     prediction: PREDICTION = None,
     score: SCORE = None,
@@ -165,6 +172,10 @@ def compare(
     ] = None,
     set_by: SET_BY = None,
     intersect: Annotated[bool, typer.Option("--intersect", help="Compare the rows in common only.")] = False,
+    new_as: Annotated[
+        str, typer.Option(help="Models: how NEW is loaded: float32, bfloat16, float16, int8, int8-weights.")
+    ] = "float32",
+    device: Annotated[str, typer.Option(help="Models: cpu, cuda or mps.")] = "cpu",
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
@@ -172,7 +183,35 @@ def compare(
     """Two models on the same rows: did accuracy and each gap move, beyond noise, and for whom?"""
     from .bias.comparison import compare as run_comparison
 
-    _no_overwriting(out, old, new, policy)
+    _no_overwriting(out, old, new, policy, data)
+    if data is not None or old.is_dir() or new.is_dir():
+        if data is None or not (old.is_dir() and new.is_dir()):
+            raise UsageError(
+                "two folders of models are compared on DATA, a third argument; two files of predictions take none."
+            )
+        if not quiet and not json:
+            emit(f"reading {data.name}, loading {old.name} and {new.name} ...\n")
+        from .variant_comparison import compare_folders
+
+        models = compare_folders(
+            old,
+            new,
+            data,
+            label=label,
+            groups=tuple(group or ()),
+            policy=policy,
+            id=id,
+            new_as=new_as,
+            positive=positive,
+            device=device,
+            tolerance_change=tolerances(worsening or [], "--worsening"),
+            tolerance_gap_change=tolerances(gap_growth or [], "--gap-growth"),
+            set_by=set_by or (None if policy else "whoever typed the command"),
+        )
+        words = "".join(f"{printable(line)}\n" for line in models.words)
+        tables = comparison_tables(models.comparison)
+        _deliver(as_json(models), comparison_line(models.comparison), words + tables, json, quiet, out)
+        return models.exit_code
     roles = _roles(label, prediction, score, group, measure, id, positive) | {"cluster": cluster}
     before, after = (_evidence(str(path), roles) for path in (old, new))
     made = run_comparison(

@@ -49,14 +49,14 @@ def summary_table(made: "Audit", most: int = 40) -> str:
     left = len(made.summaries) - most
     if left > 0:
         title += f" ({left} more with --json)"
-    return _printed(title, ["metric", "of", "n", "rate", "interval", "what it says"], rows)
+    return printed(title, ["metric", "of", "n", "rate", "interval", "what it says"], rows)
 
 
 def comparison_tables(made: "Comparison") -> str:
     """What moved between two models, and the decision."""
     judged = [one for one in made.changes if one.margin is not None]
     shown = judged or list(made.changes)
-    text = _printed(
+    text = printed(
         f"{made.title}: what changed on the same {made.n} rows"
         + ("" if judged else ", nothing judged as no margin was declared"),
         ["metric", "of", "before", "after", "change", "interval", "margin", "p", "decision"],
@@ -95,7 +95,7 @@ def monitoring_tables(made: "Monitoring") -> str:
         if one.chart.centre is not None and one.chart.dispersion is not None:
             title += f", usually {one.chart.centre:+.3f} (dispersion {one.chart.dispersion:.2f})"
         points = one.chart.points[-MOST_POINTS:]
-        text += _printed(
+        text += printed(
             f"{title}, the last {len(points)} of {len(one.chart.points)} dates",
             ["date", "n", "gap", "limits", "status"],
             (
@@ -121,7 +121,7 @@ def monitoring_line(made: "Monitoring") -> str:
 def slice_table(made: "SliceSearch", most: int = 20) -> str:
     """The slices that survived the search, one of each group of nested ones, and how the search was made."""
     leaders = made.leaders[:most]
-    text = _printed(
+    text = printed(
         f"slices whose {made.of} differs from everybody else's ({made.n:,} rows, {number(made.overall)} overall)",
         ["slice", "n", "rate", "others", "difference", "interval", "p", "the last item adds"],
         (
@@ -152,7 +152,7 @@ def slice_table(made: "SliceSearch", most: int = 20) -> str:
 
 def impact_table(made: "AdverseImpact") -> str:
     """The four-fifths rule's findings, apart: ratio, significance, small numbers, shortfall."""
-    text = _printed(
+    text = printed(
         f"{made.attribute}: selection beside {made.reference} ({made.n} rows; 29 CFR 1607.4(D))",
         ["group", "k of n", "rate", "ratio", "interval", "below 4/5", "p", "small numbers", "shortfall"],
         (
@@ -178,7 +178,7 @@ def local_law_table(made: "LocalLaw144") -> str:
     text = ""
     for name in dict.fromkeys(one.table for one in made.categories):
         rows = [one for one in made.categories if one.table == name]
-        text += _printed(
+        text += printed(
             f"{name}: {made.rate} ({made.n} applicants; New York City Local Law 144)",
             [name, "applicants", "selected", "rate", "impact ratio", "interval", "status"],
             (
@@ -203,7 +203,7 @@ def local_law_table(made: "LocalLaw144") -> str:
 def counterfactual_tables(made: "Counterfactuals", worst: int = 5) -> str:
     """Swapped copies beside their originals: flips, shifts, the worst pairs."""
     rows = [made.overall, *made.directions] if len(made.directions) > 1 else [*made.directions]
-    text = _printed(
+    text = printed(
         f"{made.n} swapped copies of {made.n_rows} rows beside their originals",
         [
             "direction",
@@ -244,7 +244,7 @@ def counterfactual_tables(made: "Counterfactuals", worst: int = 5) -> str:
 
 def suite_tables(made: "SuiteResult", worst: int = 3) -> str:
     """Every test of a suite with its failure rate, and the worst cases."""
-    text = _printed(
+    text = printed(
         f"{made.suite}, version {made.version}",
         ["test", "kind", "k of n", "rate", "interval", "tolerance", "verdict"],
         (
@@ -292,7 +292,8 @@ def _lines(notes: Iterable[str]) -> str:
     return "".join(f"note: {printable(note)}\n" for note in notes)
 
 
-def _printed(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def printed(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as text."""
     screen = console()
     with screen.capture() as captured:
         screen.print(table(title, columns, rows))

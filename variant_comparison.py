@@ -1,8 +1,9 @@
 """Two versions of a model on the same rows: decisions, gaps, heads, time and size, before and after compression."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def compare_models(
     set_by: str | None = None,
     metrics: Sequence[str] | None = None,
     head_rows: int = 64,
-    counting: Literal["gradients", "closing"] = "gradients",
+    counting: str = "gradients",
     rounds: int = 7,
     timed_rows: int = 256,
     batch_size: int = 32,
@@ -70,7 +71,8 @@ def compare_models(
     tables = [_evidence(one, rows, made) for one, made in zip((teacher, student), scores, strict=True)]
     named = title or f"{teacher.name} and {student.name}"
     compared = compare(
-        *tables,
+        tables[0],
+        tables[1],
         rules,
         tolerance_change=tolerance_change,
         tolerance_gap_change=tolerance_gap_change,
@@ -146,7 +148,8 @@ def compare_folders(
         ModelError: a folder cannot be loaded, or not in this way.
         UsageError, DataError: see `compare_models`.
     """
-    from .interpret.variants import folder_bytes, load_as
+    from .interpret.footprint import folder_bytes
+    from .interpret.variants import load_as
 
     rules = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
     named = tuple(groups) or tuple(rules.groups)
@@ -161,7 +164,7 @@ def compare_folders(
     rows = read_rows(data, columns=columns, groups=named, label=label, id=id, optional=optional)
     names = [path if how == "float32" else f"{path} as {how}" for path, how in ((old, old_as), (new, new_as))]
     asked.setdefault("title", " and ".join(Path(one).name for one in names))
-    return compare_models(
+    made = compare_models(
         teacher,
         student,
         rows,
@@ -169,6 +172,13 @@ def compare_folders(
         disk_bytes=(folder_bytes(old), folder_bytes(new)),
         **asked,
     )
+    converted = [one for one in (old_as, new_as) if one != "float32"]
+    if not converted:
+        return made
+    note = (
+        f"{first(converted)} is made while loading: the size on disk is that of the folder it is made from."
+    )
+    return dataclasses.replace(made, notes=(*made.notes, note))
 
 
 def _comparable(teacher: "Subject", student: "Subject", rows: Rows) -> None:
@@ -221,7 +231,7 @@ def _evidence(subject: "Subject", rows: Rows, scores: Floats) -> Evidence:
 
 
 def _footprint(subject: "Subject", disk: int | None, latency: "Latency | None") -> Footprint:
-    from .interpret.variants import weight_bytes
+    from .interpret.footprint import weight_bytes
 
     return Footprint(
         name=subject.name,

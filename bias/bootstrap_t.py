@@ -15,6 +15,7 @@ Ints = npt.NDArray[np.int64]
 BLOCK = 256  # replicates drawn at once
 MOST_NUMBERS = 2**23  # of one array of a block: 64 MiB
 MOST_DENSE = 2**25  # numbers of a matrix held dense: 256 MiB
+FLOOR = 0.25  # of a sparse column's standard error: no replicate is studentised by less
 ALIKE = 1e-13  # a variance this much smaller than what it is a difference of is rounding
 
 
@@ -117,7 +118,8 @@ def bootstrap_t(
         family: how many columns, from the first, the largest |t| is taken over; None: all.
         holds: (row, column) 1 where a row holds the unit of a column, for columns that few rows fill. Replicates in
             which fewer than `minimum` rows (clusters) hold it, or fewer than in the data where those are fewer yet, do
-            not count for it: with so few it would not be listed.
+            not count for it: with so few it would not be listed. Nor is a replicate studentised by less than a quarter of
+            the column's standard error, as one would be that drew the same row each time.
         confidence, replicates, seed: of the intervals.
 
     Raises:
@@ -127,7 +129,8 @@ def bootstrap_t(
         raise DataError(
             f"{replicates} replicates at confidence {confidence}: expected 50 or more, between 0 and 1."
         )
-    made = _draws(sparse.csr_array(values), np.asarray(weights, dtype=np.float64), cluster, count, holds)
+    given = sparse.csr_array(values) if sparse.issparse(values) else np.asarray(values, dtype=np.float64)
+    made = _draws(given, np.asarray(weights, dtype=np.float64), cluster, count, holds)
     _, variance, scale = made.moments([times[None].astype(np.float64) for times in made.times])
     error = np.sqrt(np.where(variance[0] <= ALIKE * scale[0], 0.0, variance[0]))
     columns = len(error)
@@ -136,7 +139,7 @@ def bootstrap_t(
     if holds is not None:
         there = sum(np.asarray(times @ part) for times, part in zip(made.times, made.holds, strict=True))
         need = np.minimum(minimum, there)
-    tiny = np.maximum(error * 1e-9, np.finfo(np.float64).tiny)
+    tiny = np.maximum(error * (1e-9 if holds is None else FLOOR), np.finfo(np.float64).tiny)
     top = _Top(columns, replicates, confidence)
     largest = np.empty(replicates)
     generator = np.random.default_rng(seed)
@@ -197,8 +200,8 @@ def _draws(
         raise DataError("no row weighs anything: there is nothing to draw again.")
     unit: Ints = np.arange(len(weights)) if cluster is None else np.asarray(cluster, dtype=np.int64)
     owners = [np.unique(unit[part]) for _, part in present]
-    joint = len(owners) == 2 and bool(np.intersect1d(*owners, assume_unique=True).size)
-    blocks = [np.union1d(*owners)] if joint else owners
+    joint = len(owners) == 2 and bool(np.intersect1d(owners[0], owners[1]).size)
+    blocks = [np.union1d(owners[0], owners[1])] if joint else owners
     times = []
     for block in blocks:
         single = cluster is None and count is not None
@@ -223,20 +226,12 @@ def _draws(
 
 def _side(block: int, sign: float, values: Any, weights: Floats, place: Ints, times: Ints) -> _Side:
     weights = weights / weights.sum()
-    n = len(weights)
-    filled = np.bincount(values.indices[values.data != 0], minlength=values.shape[1]) > n / 2
-    if filled.any():  # centred, squares lose no digits; columns of mostly zeros lose none anyway
-        dense = values[:, filled].toarray()
-        dense -= weights @ dense
-        light = values @ sparse.diags_array((~filled).astype(np.float64))
-        index = np.flatnonzero(filled)
-        heavy = sparse.csr_array(
-            (dense.ravel(), (np.repeat(np.arange(n), len(index)), np.tile(index, n))), shape=values.shape
-        )
-        values = sparse.csr_array(light + heavy)
-    weighed = _gathered(_by_row(values, weights), place, len(times))
+    if sparse.issparse(values):
+        weighed = _fast(_gathered(_by_row(_centred(values, weights), weights), place, len(times)))
+    else:
+        weighed = _adding(place, len(times)) @ _by_row(values - weights @ values, weights)
     weight = np.bincount(place, weights, minlength=len(times)) / times
-    weighed = _fast(_by_row(weighed, 1 / times))
+    weighed = _by_row(weighed, 1 / times)
     return _Side(
         block=block,
         sign=sign,
@@ -248,10 +243,29 @@ def _side(block: int, sign: float, values: Any, weights: Floats, place: Ints, ti
     )
 
 
+def _centred(values: Any, weights: Floats) -> Any:
+    """Columns that are mostly filled less their mean: then squares lose no digits. Those of mostly zeros lose none."""
+    n = len(weights)
+    filled = np.bincount(values.indices[values.data != 0], minlength=values.shape[1]) > n / 2
+    if not filled.any():
+        return values
+    dense = values[:, filled].toarray()
+    dense -= weights @ dense
+    light = values @ sparse.diags_array((~filled).astype(np.float64))
+    index = np.flatnonzero(filled)
+    heavy = sparse.csr_array(
+        (dense.ravel(), (np.repeat(np.arange(n), len(index)), np.tile(index, n))), shape=values.shape
+    )
+    return sparse.csr_array(light + heavy)
+
+
 def _gathered(rows: Any, place: Ints, n: int) -> Any:
     """Rows added up by unit, (unit, column)."""
-    adding = sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(n, len(place)))
-    return sparse.csr_array(adding @ rows)
+    return sparse.csr_array(_adding(place, n) @ rows)
+
+
+def _adding(place: Ints, n: int) -> Any:
+    return sparse.csr_array((np.ones(len(place)), (place, np.arange(len(place)))), shape=(n, len(place)))
 
 
 def _capped(held: Any) -> Any:

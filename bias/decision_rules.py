@@ -86,11 +86,11 @@ class Mixed:
 
     def chance(self, score: Floats) -> Floats:
         """The chance of a positive decision at each score, (row,)."""
-        made: Floats = self.p0 * _passes(score, self.operator0, self.threshold0)
+        made = self.p0 * _passes(score, self.operator0, self.threshold0).astype(np.float64)
         made = made + self.p1 * _passes(score, self.operator1, self.threshold1)
         if self.p_ignore:
             made = self.p_ignore * self.constant + (1 - self.p_ignore) * made
-        return np.clip(made, 0.0, 1.0)
+        return np.asarray(np.clip(made, 0.0, 1.0), dtype=np.float64)
 
     @property
     def settled(self) -> "Mixed":
@@ -172,12 +172,12 @@ class GroupThresholds:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "GroupThresholds":
         """From what `plain` wrote."""
-        rules = {
-            str(name): Mixed(
-                **{key: value if key.startswith("operator") else float(value) for key, value in rule.items()}
-            )
-            for name, rule in values["groups"].items()
-        }
+        rules = {}
+        for name, rule in values["groups"].items():
+            numbers: dict[str, Any] = {
+                key: value if key.startswith("operator") else float(value) for key, value in rule.items()
+            }
+            rules[str(name)] = Mixed(**numbers)
         otherwise = values["otherwise"]
         return cls(rules=rules, otherwise=None if otherwise is None else float(otherwise))
 

@@ -15,6 +15,7 @@ from ..records import Attribution, Contrast
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 OPENS = "sigmoid(("
+ALIKE = 1e-6  # what float32 arithmetic alone may part
 Kind = Literal["mean score", "conditional", "matched", "slice", "swapped pairs", "change along swaps"]
 
 
@@ -125,3 +126,18 @@ def values_of(attribution: Attribution, contrast: GapContrast) -> Floats:
             "interpret.contrastive.along_swaps."
         )
     return np.asarray(attribution.value - attribution.base_value, dtype=np.float64)
+
+
+def starts_of(attribution: Attribution, contrast: GapContrast) -> Floats | None:
+    """(example,) the score of each row's baseline, where rows start from different ones; None where that is no part.
+
+    A long text's baseline is a long row of stand-ins, and a model may score that otherwise than a short one: what the
+    two sides differ in before any word counts. It is no part where rows start alike, where nothing is promised, and
+    along swaps.
+    """
+    if contrast.changes or not attribution.adds_up:
+        return None
+    base = np.asarray(attribution.base_value, dtype=np.float64)
+    used = base[contrast.weights != 0]
+    alike = np.ptp(used) <= ALIKE * max(1.0, float(np.abs(used).max()))
+    return None if alike else base

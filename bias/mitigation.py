@@ -1,4 +1,4 @@
-"""A mitigation: a rule that decides anew, what it was fitted and chosen on, saved as JSON.
+"""A mitigation: a rule for new rows, with the rows that it must not be judged on.
 
 Recalibrating scores group by group is no mitigation here, and nothing does it unasked. It needs the group at the time
 of the decision; it leaves the order within each group, hence each group's trade-off of errors, as it was; and where
@@ -51,7 +51,7 @@ class Mitigation:
             raise UsageError("a mitigation needs a name.")
         if self.rule.uses_group != bool(self.attribute):
             raise UsageError(
-                f"the rule {self.rule.kind} {'needs' if self.rule.uses_group else 'uses no'} group column, and attribute "
+                f"the rule {self.rule.kind} {'needs a' if self.rule.uses_group else 'uses no'} group column, and attribute "
                 f"is {self.attribute!r}."
             )
 
@@ -99,7 +99,8 @@ class Mitigation:
     def apply(self, evidence: Evidence, features: Floats | None = None) -> Evidence:
         """The same rows with these decisions as their prediction; heads bring their own score too.
 
-        The columns are new ones; what was there stays in the table.
+        Columns keep their names, so that a policy that names them still does; what was there stays beside them as
+        "... (before)". Heads bring a score only where there was one.
 
         Raises:
             UsageError: the evidence has no score, or not the group column, and the rule needs it.
@@ -108,12 +109,10 @@ class Mitigation:
         given = self._given(evidence, features)
         table = evidence.table
         said = self.decide(ids=evidence.ids, score=given.score, groups=given.groups, features=given.features)
-        prediction = fresh(f"prediction ({self.name})", table.column_names)
-        table = table.append_column(prediction, pa.array(said))
+        table, prediction = _put(table, evidence.prediction, "prediction", pa.array(said))
         score = evidence.score
-        if isinstance(self.rule, Heads):
-            score = fresh(f"score ({self.name})", table.column_names)
-            table = table.append_column(score, pa.array(self.rule.score(given)))
+        if isinstance(self.rule, Heads) and score is not None:
+            table, score = _put(table, score, "score", pa.array(self.rule.score(given)))
         return dataclasses.replace(evidence, table=table, prediction=prediction, score=score)
 
     def after(self, evidence: Evidence, role: Role) -> "Mitigation":
@@ -235,3 +234,13 @@ def _packed(words: Words) -> str:
 
 def _unpacked(text: str) -> Words:
     return np.frombuffer(base64.b64decode(text, validate=True), dtype="<u8").astype(np.uint64)
+
+
+def _put(table: pa.Table, name: str | None, role: str, values: pa.Array) -> tuple[pa.Table, str]:
+    """The table with these values under the name, and what had it before under another."""
+    if name is None:
+        name = fresh(role, table.column_names)
+        return table.append_column(name, values), name
+    at = table.column_names.index(name)
+    kept = fresh(f"{name} (before)", table.column_names)
+    return table.set_column(at, name, values).append_column(kept, table.column(name)), name

@@ -94,7 +94,7 @@ def split(
         UsageError: shares that are no three positive numbers that add up to 1, or a column that is not there.
         DataError: a part without a row.
     """
-    if len(shares) != 3 or not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+    if not all(share > 0 for share in shares) or abs(sum(shares) - 1) > 1e-9:
         raise UsageError(f"shares are {shares}; three numbers above 0 that add up to 1 are expected.")
     edges = np.cumsum(shares)[:2]
     stratum, names = _strata(evidence, tuple(evidence.groups if attributes is None else attributes))
@@ -141,11 +141,10 @@ def _strata(evidence: Evidence, attributes: tuple[str, ...]) -> tuple[Ints, tupl
         shown = (
             (*values, UNKNOWN) if name != evidence.label else tuple(f"label {v}" for v in (*values, UNKNOWN))
         )
-        columns.append((np.where(codes < 0, len(values), codes), shown))
+        columns.append((np.where(codes < 0, len(values), codes).astype(np.int64), shown))
     if not columns:
         return np.zeros(len(evidence), dtype=np.int64), ("all",)
-    codes, names = joint_codes([c for c, _ in columns], [n for _, n in columns])
-    return codes, names
+    return joint_codes([codes for codes, _ in columns], [names for _, names in columns])
 
 
 def _units(evidence: Evidence) -> tuple[Ints, tuple[str, ...]]:

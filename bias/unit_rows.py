@@ -80,8 +80,9 @@ def unit_rows(attribution: Attribution, units: Units = None, *, fold_case: bool 
             raise DataError(f"there is no token {first(absent)}: {did_you_mean(absent[0], known)}")
         folded = [units.get(name, name) for name in folded]
     elif units is not None:
-        folded = [units(name) for name in folded]
-        wrong = [name for name, unit in zip(tokens, folded, strict=True) if not isinstance(unit, str)]
+        asked: list[Any] = [units(name) for name in folded]
+        wrong = [name for name, unit in zip(tokens, asked, strict=True) if not isinstance(unit, str)]
+        folded = asked
         if wrong:
             raise DataError(f"units gives no text for {first(wrong)}; the name of a unit is expected.")
     column = np.array([codes.setdefault(name, len(codes)) for name in folded])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,12 @@ from scipy import sparse
 from ..errors import DataError
 from ..records import Attribution, Contrast, Ledger
 from .bootstrap_t import bootstrap_t
-from .gap_contrast import GapContrast, meant, values_of
+from .gap_contrast import GapContrast, meant, starts_of, values_of
 from .ledger import assembled, drawn_weights, signs
 from .unit_rows import UnitRows, Units, unit_rows
 
 OTHER = "all other words"
+BASELINE = "(baseline alone)"
 
 
 def word_ledger(
@@ -36,6 +38,9 @@ def word_ledger(
     Intervals are those of `ledger`, with one thing more: a replicate in which a unit would not have been listed says
     nothing about its interval (`bootstrap_t.bootstrap_t`).
 
+    Where rows start from baselines of different scores, as texts of different lengths do, the difference of these
+    scores is the share "(baseline alone)": it is in no word.
+
     Args:
         attribution: of words (`interpret.spans.in_words`), or of any tokens.
         contrast: over the same rows, in the same order.
@@ -53,14 +58,16 @@ def word_ledger(
     value = values_of(attribution, asked)
     table, n_rare = listed(unit_rows(attribution, units, fold_case=fold_case), asked, minimum)
     sign = signs(asked)
-    both = sparse.hstack([sparse.diags_array(sign) @ table.summed, (sign * value)[:, None]], format="csr")
-    held = sparse.hstack([table.holds, np.ones((len(value), 1))], format="csr")
+    starts = starts_of(attribution, asked)
+    further = np.column_stack([value] if starts is None else [starts, value])
+    both = sparse.hstack([sparse.diags_array(sign) @ table.summed, sign[:, None] * further], format="csr")
+    held = sparse.hstack([table.holds, np.ones(further.shape)], format="csr")
     result = bootstrap_t(
         both,
         drawn_weights(asked),
         cluster=asked.cluster,
         count=asked.count,
-        family=len(table.units),
+        family=both.shape[1] - 1,
         holds=held,
         minimum=minimum,
         confidence=confidence,
@@ -68,7 +75,10 @@ def word_ledger(
         seed=seed,
     )
     names = table.units if not n_rare else (*table.units[:-1], f"{table.units[-1]} ({n_rare:,})")
-    shares = exact_sums(asked.weights, table.summed)
+    shares = list(exact_sums(asked.weights, table.summed))
+    if starts is not None:
+        names = (*names, BASELINE)
+        shares.append(math.fsum((asked.weights * starts).tolist()))
     return assembled(attribution, asked, value, names, shares, result, confidence, replicates, seed)
 
 
@@ -109,4 +119,4 @@ def exact_sums(weights: npt.NDArray[np.float64], columns: sparse.csr_array) -> S
     """Correctly rounded sums of weight * value of each column of a sparse matrix."""
     turned = sparse.csc_array(sparse.diags_array(weights) @ columns)
     ends = turned.indptr
-    return [math.fsum(turned.data[a:b].tolist()) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [math.fsum(turned.data[a:b].tolist()) for a, b in pairwise(ends.tolist())]

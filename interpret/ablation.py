@@ -1,7 +1,6 @@
 """Scores of rows with sets of heads taken out: closed, at their mean output, or as in another row."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,8 @@ from .gates import Constant, Intervention, Patch, Value
 from .interventions import intervene
 from .mean_outputs import mean_outputs
 from .models import Subject
+from .trace import Trace
 
-How = Literal["mean", "resample", "zero"]
 HOWS = ("mean", "resample", "zero")
 Head = tuple[str, int]
 
@@ -27,7 +26,7 @@ def ablated(
     rows: Rows,
     sets: Sequence[Sequence[Head]],
     *,
-    how: How = "mean",
+    how: str = "mean",
     reference: Rows | None = None,
     batch_size: int = 32,
     together: int = 12,
@@ -57,7 +56,7 @@ def ablated(
     scores = np.zeros((len(sets), len(rows)))
     means = mean_outputs(subject, given, batch_size=batch_size) if how == "mean" else {}
     donors = _donors(subject, rows, given, lengths, seed) if how == "resample" else None
-    buckets = bucketed(lengths, batch_size) if donors is None else _of_one_length(lengths, batch_size)
+    buckets = bucketed(lengths, batch_size) if donors is None else of_one_length(lengths, batch_size)
 
     def value(head: Head) -> Value:
         layer, number = head
@@ -76,16 +75,20 @@ def ablated(
         if donors is None:
             some = [Intervention(heads={head: value(head) for head in one}) for one in sets]
         else:
-            batch = subject.encode(given.take(donors[index]))
-            with torch.no_grad():
-                seen = trace(lambda batch=batch: subject.forward(batch, None), subject.module, certify=None)
-            put = Patch(seen)
+            put = Patch(_seen(subject, given.take(donors[index])))
             some = [Intervention(heads=dict.fromkeys(one, put)) for one in sets]
         scores[:, index] = intervene(subject, part, some, batch_size=len(index), together=together)
     return scores
 
 
-def _of_one_length(lengths: Sequence[int], batch_size: int) -> list[npt.NDArray[np.intp]]:
+@torch.no_grad()
+def _seen(subject: Subject, rows: Rows) -> Trace:
+    batch = subject.encode(rows)
+    return trace(lambda: subject.forward(batch, None), subject.module, certify=None)
+
+
+def of_one_length(lengths: Sequence[int], batch_size: int) -> list[npt.NDArray[np.intp]]:
+    """The places of rows in batches of exactly one length, so that nothing is padded."""
     sizes = np.asarray(lengths)
     made: list[npt.NDArray[np.intp]] = []
     for length in np.unique(sizes):

@@ -20,8 +20,8 @@ class Audited:
 
     `follows` says which way it goes when the contrast of scores rises: 1 with it (mean score, selection rate,
     true-positive rate), -1 against it (false-negative rate), 0 for a gap that has no sign and rises with the size of
-    the contrast (the largest rate minus the smallest). `strata` are codes of rows that are drawn again among themselves, so that group sizes stay what they are; None
-    draws from all rows.
+    the contrast (the largest rate minus the smallest). `strata` are codes of rows that are drawn again among
+    themselves, so that group sizes stay what they are; None draws from all rows.
     """
 
     name: str

@@ -150,9 +150,9 @@ def save(subject: Subject, folder: str | Path) -> None:
             f"{subject.name} is quantised ({subject.provenance['quantisation']}), and is not written in that form. Edit and "
             "save the model as it was before, and load that with quantise=."
         )
-    if target.is_dir() and any(target.iterdir()):
-        if not any((target / name).is_file() for name in (SETTINGS, "clinometer.json")):
-            raise OutputError(f"{target} holds something that Clinometer did not write. Name another folder.")
+    ours = any((target / name).is_file() for name in (SETTINGS, "clinometer.json"))
+    if target.is_dir() and any(target.iterdir()) and not ours:
+        raise OutputError(f"{target} holds something that Clinometer did not write. Name another folder.")
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -217,8 +217,8 @@ def _prove(subject: Subject, folder: Path) -> None:
     other = [name for name in own if name not in read_again or not torch.equal(own[name], read_again[name])]
     if other or len(own) != len(read_again):
         raise ModelError(
-            f"{subject.name} would not be loaded as it is: {first(other or set(read_again) - set(own))} differ(s) after writing "
-            "and reading. Give all its weights one number type."
+            f"{subject.name} would not be loaded as it is: {first(other or set(read_again) - set(own))} differ(s) after "
+            "writing and reading. Give all its weights one number type."
         )
 
 
@@ -231,7 +231,9 @@ def read(folder: Path) -> Saved:
     settings = read_settings(folder / SETTINGS)
     version = settings.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ModelError(f"{folder / SETTINGS} has schema version {version}; this Clinometer reads {SCHEMA_VERSION}.")
+        raise ModelError(
+            f"{folder / SETTINGS} has schema version {version}; this Clinometer reads {SCHEMA_VERSION}."
+        )
     weights = digest(file for file in folder.glob("*.safetensors") if file.name != TENSORS)
     if weights != settings.get("weights_sha256"):
         raise ModelError(

@@ -54,7 +54,9 @@ def layer_and_head(heads: Mapping[str, int], layer: Layer, head: int) -> tuple[s
     names = list(heads)
     if isinstance(layer, int):
         if not 0 <= layer < len(names):
-            raise UsageError(f"there is no attention call {layer}: the model makes {len(names)}, so 0 to {len(names) - 1}.")
+            raise UsageError(
+                f"there is no attention call {layer}: the model makes {len(names)}, so 0 to {len(names) - 1}."
+            )
         layer = names[layer]
     if layer not in heads:
         raise UsageError(f"no attention call is named {layer!r}: {did_you_mean(layer, names)}")
@@ -92,14 +94,20 @@ def scale_heads(
         try:
             changed = _folded(made, rows, stage)
             said |= {"largest_score_difference": _proved(subject, made, rows, stage)}
-            return with_edit(made, Edit(kind=kind, way=IN_WEIGHTS, n_rows=n, parameters=said, changed=changed))
+            return with_edit(
+                made, Edit(kind=kind, way=IN_WEIGHTS, n_rows=n, parameters=said, changed=changed)
+            )
         except _NotFolded as reason:
             if way == "weights":
-                raise UsageError(f"{subject.name}: the heads cannot be folded into weights, for {reason}.") from reason
+                raise UsageError(
+                    f"{subject.name}: the heads cannot be folded into weights, for {reason}."
+                ) from reason
             said |= {"why_not_in_the_weights": str(reason)}
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for i, (factor, put) in enumerate(stage.values()):
-        tensors |= {f"{i}.factor": factor.detach().clone()} | ({} if put is None else {f"{i}.put": put.detach().clone()})
+        tensors |= {f"{i}.factor": factor.detach().clone()} | (
+            {} if put is None else {f"{i}.put": put.detach().clone()}
+        )
     edit = Edit(
         kind=kind,
         way=AT_RUN_TIME,
@@ -115,7 +123,7 @@ def scale_heads(
 def _folded(subject: Subject, rows: Rows, stage: Stage) -> dict[str, str]:
     """Fold into the weights of a copy; the names of those changed, and their hashes."""
     behind = _projections(subject, rows, tuple(stage))
-    for layer, (factor, put) in stage.items():
+    for layer, (_, put) in stage.items():
         module = behind[layer]
         if put is not None and bool((put != 0).any()) and module.bias is None:
             raise _NotFolded(f"the projection behind {layer} has no bias to hold the means")
@@ -167,9 +175,9 @@ def _projections(subject: Subject, rows: Rows, layers: Sequence[str]) -> dict[st
         if not seen or not isinstance(given, Tensor) or seen[-1].call.output is None:
             return
         heads = merged(seen[-1].call.output)
-        if given.numel() == heads.numel() and given.shape[-1] == heads.shape[-1]:
-            if torch.equal(given.reshape(heads.shape), heads):
-                seen[-1].followers.append(module)
+        fits = given.numel() == heads.numel() and given.shape[-1] == heads.shape[-1]
+        if fits and torch.equal(given.reshape(heads.shape), heads):
+            seen[-1].followers.append(module)
 
     handles = [part.register_forward_hook(hook) for part in parts.values() if _is_linear(part)]
     try:
@@ -182,7 +190,11 @@ def _projections(subject: Subject, rows: Rows, layers: Sequence[str]) -> dict[st
     found: dict[str, Any] = {}
     for one in seen:
         owner = parts.get(one.call.layer.partition("#")[0])
-        if one.call.way == "multi-head" and isinstance(owner, nn.MultiheadAttention) and _is_linear(owner.out_proj):
+        if (
+            one.call.way == "multi-head"
+            and isinstance(owner, nn.MultiheadAttention)
+            and _is_linear(owner.out_proj)
+        ):
             one.followers = [owner.out_proj]
         if len(one.followers) == 1:
             found[one.call.layer] = one.followers[0]
@@ -208,5 +220,3 @@ def _proved(subject: Subject, made: Subject, rows: Rows, stage: Stage) -> float:
     if not moved <= allowed:
         raise _NotFolded(f"the scores are then others than with gates (by {moved:.2g} on {len(some)} rows)")
     return moved
-
-

@@ -253,7 +253,7 @@ def _replacement(value: Mean | Patch | Resample | Constant, spot: Spot, rows: sl
 def _constant(given: Tensor, spot: Spot, every: bool) -> Tensor:
     """A constant output at each query of a call: (query, width), with the head axis first for every head."""
     axes = "head, width) or (head, query, width" if every else "width,) or (query, width"
-    if given.dim() - every not in (1, 2) or (every and len(given) != spot.n_heads) or not given.shape[-2]:
+    if given.dim() - every not in (1, 2) or (every and len(given) != spot.n_heads) or not given.numel():
         raise UsageError(
             f"{spot.layer}: the constant is {tuple(given.shape)}; ({axes}) is expected, of {spot.n_heads} heads."
         )

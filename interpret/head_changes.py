@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,9 +19,7 @@ from .trace import Trace
 from .tracing import trace
 from .variants import has_gradients
 
-Counting = Literal["gradients", "closing"]
-COUNTING: tuple[Counting, ...] = ("gradients", "closing")
-WORDS = {
+COUNTING = {
     "gradients": "A * dA of the head, first order (Michel et al. 2019)",
     "closing": "score minus the score with the head closed",
 }
@@ -83,7 +81,7 @@ def head_changes(
     after: Subject,
     rows: Rows,
     *,
-    counting: Counting = "gradients",
+    counting: str = "gradients",
     batch_size: int = 32,
     confidence: float = 0.95,
     replicates: int = 1000,
@@ -123,7 +121,7 @@ def head_changes(
             "attention that tokens receive, averaged over all heads, is compared"
         )
         return HeadChanges(heads=(), reason=reason, received=overall, counted="", **kept)  # type: ignore[arg-type]
-    reason, counted = "", WORDS[counting]
+    reason, counted = "", COUNTING[counting]
     without = [one.name for one in (before, after) if not has_gradients(one)]
     if counting == "gradients" and without:
         reason = f"{without[0]} has int8 layers, through which no gradient comes: counting='closing' measures what heads do"
@@ -137,7 +135,7 @@ def head_changes(
 
 def _words(shape: Sequence[int]) -> str:
     if len(set(shape)) == 1:
-        return f"{len(shape)} layers of {shape[0]} heads"
+        return f"{len(shape)} layer{'s' * (len(shape) > 1)} of {shape[0]} head{'s' * (shape[0] > 1)}"
     return f"layers of {', '.join(map(str, shape))} heads"
 
 
@@ -190,7 +188,7 @@ def _total_variation(
 
 
 def _effects(
-    subject: Subject, rows: Rows, counting: Counting, batch_size: int, progress: bool
+    subject: Subject, rows: Rows, counting: str, batch_size: int, progress: bool
 ) -> Float[np.ndarray, "example head"]:
     """What each head does to the score of each row, heads of all layers side by side."""
     if counting == "gradients":

@@ -20,6 +20,7 @@ from .texts import Texts, read_tokenizer
 from .weights import (
     DeviceMap,
     adapted,
+    bar_on_a_terminal_only,
     check_weights,
     digest,
     dtype_named,
@@ -224,7 +225,8 @@ def _writer(
 
     def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
         module: Any = subject.module
-        module.save_pretrained(folder)
+        with bar_on_a_terminal_only():
+            module.save_pretrained(folder)
         for file in _files(path, (*TOKENIZER_FILES, *PROCESSOR_FILES)):
             shutil.copyfile(file, folder / file.name)
         # The positive label may have been chosen since; a tagger has it only where it was asked for.
@@ -338,7 +340,8 @@ def hugging_face(
 
     def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
         module: Any = subject.module
-        module.save_pretrained(folder)
+        with bar_on_a_terminal_only():
+            module.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return {"task": "sequence classification", "positive": chosen[subject.positive]}
 

@@ -21,14 +21,18 @@ def label_tensor(subject: Subject, rows: Rows) -> Tensor:
         DataError: there are no rows or no labels, or a label is none of these.
     """
     if not len(rows):
-        raise DataError("there are no validation rows; rows with labels that the model was not trained on are expected.")
+        raise DataError(
+            "there are no validation rows; rows with labels that the model was not trained on are expected."
+        )
     if rows.labels is None:
         raise DataError("the rows have no labels, by which utility could be measured.")
     values = np.asarray(rows.labels)
     if values.dtype.kind == "f" and len(subject.labels) == 1:
         known = np.isfinite(values)
         if not known.all():
-            raise DataError(f"rows without a finite label: {first(rows.ids[i] for i in np.flatnonzero(~known))}.")
+            raise DataError(
+                f"rows without a finite label: {first(rows.ids[i] for i in np.flatnonzero(~known))}."
+            )
         return torch.from_numpy(values.astype(np.float64)).to(subject.device)
     n = max(2, len(subject.labels))
     ok = values.dtype.kind in "biuf"
@@ -37,7 +41,8 @@ def label_tensor(subject: Subject, rows: Rows) -> Tensor:
     if wrong.size:
         raise DataError(
             f"{wrong.size} labels are no whole number from 0 to {n - 1}; first rows: {first(rows.ids[i] for i in wrong)} "
-            f"({first(values[wrong], 3)}). {'1 is the positive label.' if n == 2 else 'Places among ' + first(subject.labels)}"
+            f"({first(values[wrong], 3)}). "
+            f"{'1 is the positive label.' if n == 2 else 'Places among ' + first(subject.labels)}"
         )
     return torch.from_numpy(whole.astype(np.int64)).to(subject.device)
 

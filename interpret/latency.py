@@ -1,4 +1,4 @@
-"""How long several models take for the same rows: interleaved passes, their median with its spread; never a test."""
+"""How long models take for the same rows: the median of interleaved passes with its spread; never a test."""
 
 import random
 import time

@@ -16,10 +16,10 @@ from torch import nn
 from ..errors import ModelError, OutputError, first
 from . import folders
 from .low_rank import low_rank, ranks_of, shaped
-from .models import Subject, load, ours, pick_device
+from .models import Subject, load, ours, pick_device, without_gradients
 from .preprocessing import from_state
 from .transformer import Architecture, Classifier
-from .weights import check_weights, digest, dtype_named, read_settings
+from .weights import check_weights, digest, dtype_named, quantised, read_settings
 
 SETTINGS = "low_rank.json"
 SCHEMA_VERSION = 1
@@ -108,9 +108,14 @@ def _only_classifiers(path: Path) -> None:
 
 
 def load_low_rank(
-    folder: str | Path, *, device: str = "cpu", dtype: str = "float32", positive: str | None = None
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    positive: str | None = None,
+    quantise: str | None = None,
 ) -> Subject:
-    """The Subject of a folder written by `save_low_rank`: the weights bit for bit, in `dtype`.
+    """The Subject of a folder written by `save_low_rank`: the weights bit for bit, in `dtype`, then in 8 bits if asked.
 
     Raises:
         ModelError: a file is missing or damaged, or the weights do not fit the settings.
@@ -130,8 +135,18 @@ def load_low_rank(
         "quantisation": "none",
         "low_rank": f"{len(settings['ranks'])} Linear layers",
     }
-    if (path / folders.SETTINGS).is_file():
-        return _load_ours(path, settings["ranks"], where, numbers, positive, provenance)
+    read = _read_ours if (path / folders.SETTINGS).is_file() else _read_hugging_face
+    subject = read(path, settings["ranks"], where, numbers, positive)
+    write = writer(subject.write)
+    if quantise is not None:
+        provenance["quantisation"] = quantised(subject.module, quantise)[1]
+    subject = dataclasses.replace(subject, provenance={**subject.provenance, **provenance}, write=write)
+    return without_gradients(subject) if quantise == "int8" else subject
+
+
+def _read_hugging_face(
+    path: Path, ranks: Mapping[str, int], device: torch.device, dtype: torch.dtype, positive: str | None
+) -> Subject:
     import transformers
 
     from .hugging_face import hugging_face
@@ -142,18 +157,12 @@ def load_low_rank(
         path, local_files_only=True, trust_remote_code=False
     )
     auto: Any = transformers.AutoModelForSequenceClassification
-    model = _filled(shaped(auto.from_config(config), settings["ranks"]), path)
-    subject = hugging_face(model.to(where, numbers), read_tokenizer(path), positive=positive, name=path.name)
-    return _told(subject, {"kind": "transformers", **provenance})
+    model = _filled(shaped(auto.from_config(config), ranks), path)
+    return hugging_face(model.to(device, dtype), read_tokenizer(path), positive=positive, name=path.name)
 
 
-def _load_ours(
-    path: Path,
-    ranks: Mapping[str, int],
-    device: torch.device,
-    dtype: torch.dtype,
-    positive: str | None,
-    provenance: Mapping[str, Any],
+def _read_ours(
+    path: Path, ranks: Mapping[str, int], device: torch.device, dtype: torch.dtype, positive: str | None
 ) -> Subject:
     held = read_settings(path / folders.SETTINGS)
     try:
@@ -166,7 +175,7 @@ def _load_ours(
             f"{path / folders.SETTINGS} cannot be read: {type(error).__name__} {error}."
         ) from error
     model = _filled(shaped(model, ranks), path).to(device, dtype)
-    subject = ours(
+    return ours(
         model,
         preprocessor,
         labels=labels,
@@ -174,8 +183,11 @@ def _load_ours(
         threshold=float(extra.get("threshold", 0.0)),
         name=path.name,
         device=device,
+        provenance={
+            "kind": "clinometer",
+            **{k: extra[k] for k in ("data", "training", "groups") if k in extra},
+        },
     )
-    return _told(subject, {"kind": "clinometer", **provenance})
 
 
 def _filled(model: nn.Module, path: Path) -> nn.Module:
@@ -192,9 +204,3 @@ def _filled(model: nn.Module, path: Path) -> nn.Module:
             f"them {first(sorted(left)) or 'nothing'}. Write the folder again."
         )
     return model.eval()
-
-
-def _told(subject: Subject, provenance: Mapping[str, Any]) -> Subject:
-    return dataclasses.replace(
-        subject, provenance={**subject.provenance, **provenance}, write=writer(subject.write)
-    )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..records import Contrast, Rows
-from .ablation import Head, How
+from .ablation import Head
 from .audited import Audited
 from .head_paths import HeadPath, head_paths
 from .models import Subject
@@ -54,7 +54,7 @@ def mediate(
     held_out: Rows,
     held_out_contrast: Contrast,
     *,
-    how: How = "mean",
+    how: str = "mean",
     metric: Audited | None = None,
     heads: Sequence[Head] | None = None,
     n_candidates: int = 4,
@@ -62,6 +62,7 @@ def mediate(
     integrated: bool = True,
     feed_forward: bool = False,
     n_random: int = 39,
+    least: float = 0.0,
     confidence: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
@@ -78,6 +79,7 @@ def mediate(
         held_out, held_out_contrast: to verify; other rows.
         metric: the audited metric of the held-out rows; by default the contrast of scores.
         cluster: codes of the held-out rows.
+        least: the smallest effect on the metric that matters.
         integrated, feed_forward: of the screening. Toward the mean, heads alone have gates.
 
     Raises: as `screen`, `verify` and `head_paths`.
@@ -105,6 +107,7 @@ def mediate(
         reference=rows,
         cluster=cluster,
         n_random=n_random,
+        least=least,
         confidence=confidence,
         replicates=replicates,
         seed=seed,

@@ -234,7 +234,15 @@ def load(
         task, positive = task or saved.task, positive or saved.positive
         candidates = saved.candidates if candidates is None else candidates
     subject = _load_unedited(
-        path, where, dtype, task, positive, candidates, device_map, quantise, None if adapter is None else Path(adapter)
+        path,
+        where,
+        dtype,
+        task,
+        positive,
+        candidates,
+        device_map,
+        quantise,
+        None if adapter is None else Path(adapter),
     )
     return subject if saved is None else saved.applied(subject)
 
@@ -378,9 +386,19 @@ def ours(
     def write(subject: Subject, folder: Path) -> Mapping[str, Any]:
         from .folders import save
 
-        known = {key: subject.provenance[key] for key in ("data", "training", "groups") if key in subject.provenance}
-        extra = {"positive": labels[subject.positive], "threshold": subject.threshold, "name": subject.name, **known}
-        save(folder, subject.module, preprocessor, labels=labels, extra=extra)
+        known = {
+            key: subject.provenance[key]
+            for key in ("data", "training", "groups")
+            if key in subject.provenance
+        }
+        extra = {
+            "positive": labels[subject.positive],
+            "threshold": 0.0 if np.isnan(subject.threshold) else subject.threshold,
+            "name": subject.name,
+            **known,
+        }
+        module: Any = subject.module
+        save(folder, module, preprocessor, labels=labels, extra=extra)
         return {}
 
     words = {

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DataError, first
 from ..records import Floats, Rows
-from .ablation import _of_one_length
+from .ablation import of_one_length
 from .capture import attention_gradient
 from .gates import Intervention, Patch
 from .interventions import intervene
@@ -90,7 +90,7 @@ def patch_effects(
     n = len(original)
     found: list[tuple[Any, _Part]] = []
     for index in tqdm(
-        _of_one_length(lengths, batch_size), desc="patching", unit="batch", disable=not progress
+        of_one_length(lengths, batch_size), desc="patching", unit="batch", disable=not progress
     ):
         found.append((index, _pairs(subject, original.take(index), swapped.take(index), exact, together)))
     layers, heads = found[0][1].layers, found[0][1].heads

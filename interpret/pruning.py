@@ -11,7 +11,6 @@ from ..errors import DataError, UsageError, did_you_mean
 from ..records import Rows
 from .folding import Way, heads_of, layer_and_head, scale_heads
 from .gates import Layer
-from .keeping import Keep
 from .models import Subject, chunks
 from .tracing import trace
 
@@ -52,7 +51,9 @@ def prune_heads(
     if instead not in INSTEAD:
         raise UsageError(f"instead={instead!r} is not known: {did_you_mean(instead, INSTEAD)}")
     if not len(rows):
-        raise DataError("there are no validation rows to find and prove the heads on; one or more is expected.")
+        raise DataError(
+            "there are no validation rows to find and prove the heads on; one or more is expected."
+        )
     known = heads_of(subject, rows)
     chosen = [layer_and_head(known, layer, head) for layer, head in heads]
     if not chosen or len(set(chosen)) < len(chosen):
@@ -90,14 +91,18 @@ def mean_outputs(subject: Subject, rows: Rows, *, batch_size: int = 32) -> dict[
     total: dict[str, Tensor] = {}
     count: dict[str, float] = {}
     for part in chunks(rows, batch_size):
-        for call in trace(subject, part, keep=Keep(queries_and_keys=True, outputs=True)).calls:
+        for call in trace(subject, part).calls:
             if call.output is None:
-                raise UsageError(f"{call.layer}: no outputs are known there, only weights; its heads have no mean.")
+                raise UsageError(
+                    f"{call.layer}: no outputs are known there, only weights; its heads have no mean."
+                )
             output, valid = call.output.double(), call.valid().double()
             summed = (output * valid[:, None, :, None]).sum(dim=(0, 2)).cpu()
             total[call.layer] = total.get(call.layer, torch.zeros_like(summed)) + summed
             count[call.layer] = count.get(call.layer, 0.0) + float(valid.sum())
     empty = [layer for layer, n in count.items() if n == 0]
     if empty or not np.isfinite(sum(float(t.sum()) for t in total.values())):
-        raise DataError(f"heads of {empty or list(total)} have no finite mean output on these {len(rows)} rows.")
+        raise DataError(
+            f"heads of {empty or list(total)} have no finite mean output on these {len(rows)} rows."
+        )
     return {layer: total[layer] / count[layer] for layer in total}

@@ -46,7 +46,9 @@ class HeadScales:
                 continue
             factor, put = stage[spot.layer]
             if len(factor) != spot.n_heads:
-                raise ModelError(f"{spot.layer} has {spot.n_heads} heads, and {len(factor)} gates were kept for it.")
+                raise ModelError(
+                    f"{spot.layer} has {spot.n_heads} heads, and {len(factor)} gates were kept for it."
+                )
             output = output * factor.to(output)[None, :, None, None]
             if put is not None:
                 output = output + put.to(output)[None, :, None, :]
@@ -60,8 +62,8 @@ class HeadScales:
         """
         if threading.get_ident() not in self.open:
             raise ModelError(
-                f"heads of this {type(module).__name__} are gated as it attends, which its Subject sees to, and the module was "
-                "run by itself. Run it through the Subject (scores, attributions, traces)."
+                f"heads of this {type(module).__name__} are gated as it attends, which its Subject sees to, and the module "
+                "was run by itself. Run it through the Subject (scores, attributions, traces)."
             )
 
 
@@ -111,9 +113,11 @@ def module_named(subject: Subject, name: str) -> nn.Module:
     Raises:
         ModelError: there is none.
     """
-    parts = dict(subject.module.named_modules())
+    parts: dict[str, nn.Module] = dict(subject.module.named_modules())
     if name not in parts or not name:
-        raise ModelError(f"{subject.name} has no module {name!r}: {did_you_mean(name, [part for part in parts if part])}")
+        raise ModelError(
+            f"{subject.name} has no module {name!r}: {did_you_mean(name, [part for part in parts if part])}"
+        )
     return parts[name]
 
 
@@ -183,7 +187,9 @@ def installed(subject: Subject, place: Mapping[str, Any], tensors: Mapping[str, 
     try:
         if place["at"] == HEADS:
             layers: list[str] = list(place["layers"])
-            stage = {layer: (tensors[f"{i}.factor"], tensors.get(f"{i}.put")) for i, layer in enumerate(layers)}
+            stage = {
+                layer: (tensors[f"{i}.factor"], tensors.get(f"{i}.put")) for i, layer in enumerate(layers)
+            }
             if any(factor.dim() != 1 for factor, _ in stage.values()):
                 raise ValueError("a factor per head is expected")
             return heads_scaled(subject, stage)

@@ -109,7 +109,7 @@ def screen(
     feed_forward: bool = False,
     batch_size: int = 32,
     nodes: int = 8,
-    most_nodes: int = 65,
+    most_nodes: int = 129,
     progress: bool = False,
 ) -> Screening:
     """The share of every head in a contrast sum_i w_i f(x_i), from one forward and one backward pass over its rows.
@@ -230,7 +230,7 @@ def unit_effects(
     feed_forward: bool = False,
     batch_size: int = 32,
     nodes: int = 8,
-    most_nodes: int = 65,
+    most_nodes: int = 129,
     progress: bool = False,
 ) -> UnitEffects:
     """The derivative of every row's score by every gate; rows of about one length run together.
@@ -365,7 +365,9 @@ class _Gated:
         """Scores, and their derivatives by the gates at `at`."""
         with torch.enable_grad():
             target, gates = self.run(batch, n, at)
-            found = torch.autograd.grad(target.sum(), [gate for _, gate in gates], allow_unused=True)
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(
+                target.sum(), [gate for _, gate in gates], allow_unused=True
+            )
         columns = [
             (torch.zeros_like(gate) if gradient is None else gradient)
             .double()

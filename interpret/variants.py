@@ -1,16 +1,15 @@
-"""Ready variants of a model: other number types, 8 bits, low rank; and what each weighs."""
+"""Ready variants of a model: other number types, 8 bits, low rank."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError, did_you_mean
 from ..records import Rows
 from .copying import copied
+from .edits import SETTINGS, read
 from .low_rank import low_rank
 from .low_rank_folders import is_low_rank, load_low_rank, writer
 from .models import Subject, load, without_gradients
@@ -97,56 +96,11 @@ def load_as(
     dtype, quantise = (how, None) if how in DTYPES else ("float32", how)
     if not is_low_rank(folder):
         return load(folder, device=device, dtype=dtype, quantise=quantise, positive=positive)
-    made = load_low_rank(folder, device=device, dtype=dtype, positive=positive)
-    if quantise is None:
-        return made
-    _, words = quantised(made.module, quantise)
-    made = dataclasses.replace(made, provenance={**made.provenance, "quantisation": words})
-    return without_gradients(made) if quantise == "int8" else made
+    made = load_low_rank(folder, device=device, dtype=dtype, positive=positive, quantise=quantise)
+    return read(Path(folder)).applied(made) if (Path(folder) / SETTINGS).exists() else made
 
 
 def has_gradients(subject: Subject) -> bool:
     """Whether scores can be followed back: not through torch's int8 layers, which drop gradients without an error."""
     dynamic: Any = torch.ao.nn.quantized.dynamic.Linear
     return not any(isinstance(part, dynamic) for part in subject.module.modules())
-
-
-def weight_bytes(module: nn.Module) -> int:
-    """Bytes that a module's parameters and buffers take, 8-bit ones too; what two names share counts once."""
-    seen: dict[tuple[int, int], int] = {}
-    for tensor in _tensors(module):
-        size = tensor.numel() * tensor.element_size()
-        if tensor.is_quantized and tensor.qscheme() in (
-            torch.per_channel_affine,
-            torch.per_channel_affine_float_qparams,
-        ):
-            size += 16 * tensor.q_per_channel_scales().numel()  # a scale and a zero point of 8 bytes each
-        seen[(tensor.data_ptr(), size)] = size
-    return sum(seen.values())
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    for part in module.modules():
-        packed = getattr(part, "_packed_params", None)
-        if packed is not None and not isinstance(packed, nn.Module):
-            continue  # the parts of a packed layer, which is counted whole below
-        if packed is not None:
-            yield from (one for one in part._weight_bias() if one is not None)  # type: ignore[operator]
-        for tensor in (*part._parameters.values(), *part._buffers.values()):
-            if tensor is not None:
-                yield from _inner(tensor)
-
-
-def _inner(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensors that one of a subclass is made of (torchao's), or the tensor itself."""
-    flatten = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is None or type(tensor) in (Tensor, nn.Parameter):
-        yield tensor
-        return
-    for name in flatten()[0]:
-        yield from _inner(getattr(tensor, name))
-
-
-def folder_bytes(folder: str | Path) -> int:
-    """Bytes of all weight files (safetensors) of a model's folder."""
-    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))

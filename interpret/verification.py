@@ -11,7 +11,7 @@ from scipy import stats
 
 from ..errors import DataError, UsageError, first
 from ..records import Contrast, Floats, Rows
-from .ablation import Head, How, ablated
+from .ablation import Head, ablated
 from .audited import Audited, mean_score
 from .interventions import every_head
 from .models import Subject
@@ -119,11 +119,12 @@ def verify(
     *,
     heads: Sequence[Head] | None = None,
     n_candidates: int = 4,
-    how: How = "mean",
+    how: str = "mean",
     metric: Audited | None = None,
     reference: Rows | None = None,
     cluster: npt.NDArray[np.integer] | None = None,
     n_random: int = 39,
+    least: float = 0.0,
     confidence: float = 0.95,
     replicates: int = 2000,
     seed: int = 0,
@@ -150,12 +151,15 @@ def verify(
         reference: rows whose outputs stand in; by default `rows`.
         cluster: (row,) codes of rows that were drawn together (a text and its swaps, a person).
         n_random: sets of other heads per set tested.
+        least: the smallest effect that matters, in the unit of the metric; a smaller one is not verified.
 
     Raises:
         DataError: a row was screened too, a side has fewer than two rows, or the metric is undefined.
         UsageError: heads that do not exist or leave none to compare with.
     """
     _check(rows, contrast, screening, cluster, replicates, confidence, n_random)
+    if not 0 <= least < math.inf:
+        raise UsageError(f"least is {least}; 0 or more is expected, in the unit of the metric.")
     known = tuple((one.unit.layer, one.unit.head) for one in screening.shares if one.unit.head is not None)
     candidates = _candidates(screening, known, heads, n_candidates)
     if metric is None:
@@ -190,7 +194,7 @@ def verify(
         metric,
         scores,
         tested=[runs[frozenset(one)] for one in sets],
-        cluster=cluster,
+        cluster=None if cluster is None else np.asarray(cluster, dtype=np.int64),
         degrees=_degrees(contrast, cluster),
         confidence=confidence,
         replicates=replicates,
@@ -204,6 +208,7 @@ def verify(
             np.array([judged.removed[runs[frozenset(other)]] for other in some.sets]),
             some.source,
             _claim(screening, one, metric.follows),
+            least,
             1 - confidence,
         )
         for place, (one, some) in enumerate(zip(sets, others, strict=True))
@@ -302,6 +307,7 @@ def _test(
     others: Floats,
     source: str,
     claimed: int,
+    least: float,
     level: float,
 ) -> HeadTest:
     run = judged.tested[place]
@@ -314,7 +320,7 @@ def _test(
     if error > 0:
         may_be_further = int(allowed * (1 + n) + 1e-9) - 1  # other sets
         bar = float(np.sort(np.abs(others))[::-1][may_be_further]) if n > may_be_further else 0.0
-        detectable = max((judged.critical + float(stats.norm.ppf(POWER))) * error, bar)
+        detectable = max((judged.critical + float(stats.norm.ppf(POWER))) * error, bar, least)
     reasons = []
     if claimed == 0:
         reasons.append("screening claims no direction")
@@ -324,6 +330,8 @@ def _test(
         )
     elif not (low > 0 if claimed > 0 else high < 0):
         reasons.append("the interval of its effect does not exclude 0 on the claimed side")
+    if abs(removed) < least:
+        reasons.append(f"an effect of {least:g} was asked for")
     if rank is None:
         reasons.append("there is no other set of as many heads to compare with")
     elif rank > allowed + 1e-12:

@@ -135,7 +135,7 @@ def read_model(path: Path, auto: Any, *, dtype: torch.dtype, device_map: DeviceM
     if device_map is not None:
         _check_map(device_map)
     try:
-        with _bar_on_a_terminal_only():
+        with bar_on_a_terminal_only():
             model, report = auto.from_pretrained(
                 path,
                 local_files_only=True,
@@ -159,7 +159,7 @@ def read_model(path: Path, auto: Any, *, dtype: torch.dtype, device_map: DeviceM
 
 
 @contextmanager
-def _bar_on_a_terminal_only() -> Iterator[None]:
+def bar_on_a_terminal_only() -> Iterator[None]:
     """transformers' bar of weights, left out of files and pipes; its setting is put back."""
     logging: Any = importlib.import_module("transformers.utils.logging")
 

@@ -1,0 +1,214 @@
+"""What it costs to find the heads behind a gap: screening, and every head closed for certain.
+
+OMP_NUM_THREADS=2 python benchmarks/heads.py --json heads.json
+python benchmarks/heads.py --rows 64 --rounds 3
+
+All are timed in interleaved rounds over the same sentences of HateXplain's validation split and MiniLM (`../shared`
+beside the checkout, or --data and --model), as ratios:
+
+* padded naive: each head closed by itself, in batches of 32 in the order given, padded to the longest of the batch
+  (--pad-to pads all to one length);
+* naive by length: the same with rows of about one length together;
+* exact: all heads, prefixes shared and several heads in one batch (`ablation.ablated`);
+* screening: all heads to first order from one backward pass (`screening.unit_effects`), beside one forward and
+  one backward pass of the model over the same batches.
+
+What is compared must be the same: exact scores equal naive ones to 1e-4. Spearman's correlation is that of the
+first-order effect with the exact one, over heads, of one contrast of two groups of posts.
+"""
+
+import argparse
+import datetime
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measuring import rounds, tables
+from scipy import stats
+
+from clinometer.interpret.ablation import ablated
+from clinometer.interpret.batches import bucketed
+from clinometer.interpret.gates import gates
+from clinometer.interpret.interventions import every_head
+from clinometer.interpret.models import Subject, load
+from clinometer.interpret.screening import unit_effects
+from clinometer.records import Rows
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+BATCH = 32
+TOLERANCE = 1e-4
+LEAST_POSTS = 8  # of each side of a contrast
+
+
+def posts(folder: Path, n: int, seed: int) -> tuple[Rows, dict[str, np.ndarray]]:
+    """So many posts drawn from the validation split, and for each often named community which of them name it."""
+    with gzip.open(folder / "hatexplain_val.jsonl.gz", "rt", encoding="utf-8") as file:
+        read = [json.loads(line) for line in file]
+    chosen = np.sort(np.random.default_rng(seed).choice(len(read), n, replace=False))
+    some = [read[i] for i in chosen]
+    rows = Rows(
+        ids=tuple(f"p{i}" for i in chosen),
+        inputs={"text": np.array([" ".join(post["post_tokens"]) for post in some], dtype=object)},
+    )
+    named = [set(post["majority_targets"]) for post in some]
+    communities = sorted({name for names in named for name in names} - {"None"})
+    sides = {name: np.array([name in names for names in named]) for name in communities}
+    return rows, {k: v for k, v in sides.items() if LEAST_POSTS <= v.sum() <= n - LEAST_POSTS}
+
+
+@torch.no_grad()
+def naive(subject: Subject, rows: Rows, heads: list[tuple[str, int]], batches: list[Any]) -> np.ndarray:
+    """Every head closed by itself, batch after batch: (head, row)."""
+    scores = np.zeros((len(heads), len(rows)))
+    for place, head in enumerate(heads):
+        with gates(subject, {head: 0.0}):
+            for index, batch in batches:
+                scores[place, index] = subject.select(subject.forward(batch, None)).double().cpu().numpy()
+    return scores
+
+
+def encoded(subject: Subject, rows: Rows, batches: list[Any], pad_to: int | None = None) -> list[Any]:
+    """The rows of each batch as tensors, made outside the clock; padded further where asked."""
+    made = []
+    for index in batches:
+        batch = dict(subject.encode(rows.take(index)))
+        if pad_to is not None:
+            more = max(0, pad_to - batch["input_ids"].shape[1])
+            pad = subject.module.config.pad_token_id
+            batch = {
+                key: torch.nn.functional.pad(value, (0, more), value=pad if key == "input_ids" else 0)
+                for key, value in batch.items()
+            }
+        made.append((index, batch))
+    return made
+
+
+def both_passes(subject: Subject, batches: list[Any]) -> None:
+    """One forward and one backward pass to the embeddings and all weights."""
+    for _, batch in batches:
+        subject.module.zero_grad(set_to_none=True)
+        subject.select(subject.forward(batch, None)).sum().backward()
+
+
+def spearman(effects: np.ndarray, exact: np.ndarray, inside: np.ndarray) -> float:
+    """Spearman's correlation over heads of the first-order with the exact effect on a difference of means."""
+    weights = inside / inside.sum() - ~inside / (~inside).sum()
+    return float(stats.spearmanr(-(weights @ effects), exact @ weights).statistic)
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Everything, as plain numbers."""
+    subject = load(given.model)
+    rows, sides = posts(given.data, given.rows, given.seed)
+    heads = list(every_head(subject, rows))
+    lengths = [len(names) for names in subject.names(rows)]
+    in_order = [np.arange(len(rows))[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    padded = encoded(subject, rows, in_order, given.pad_to)
+    by_length = encoded(subject, rows, bucketed(lengths, BATCH))
+    sets = [(head,) for head in heads]
+    held: dict[str, Any] = {}
+
+    def kept(name: str, run: Callable[[], Any]) -> Callable[[], None]:
+        def timed() -> None:
+            held[name] = run()
+
+        return timed
+
+    runs = {
+        "forward and backward": kept("both", lambda: both_passes(subject, by_length)),
+        "screening": kept("screening", lambda: unit_effects(subject, rows)),
+        "padded naive": kept("padded", lambda: naive(subject, rows, heads, padded)),
+        "naive by length": kept("by length", lambda: naive(subject, rows, heads, by_length)),
+        "exact": kept("exact", lambda: ablated(subject, rows, sets, how="zero", together=given.together)),
+    }
+    times = rounds.interleaved(runs, given.rounds, cuda=False, said=f"{given.rows} posts")
+    off = {key: float(np.abs(held[key] - held["padded"]).max()) for key in ("by length", "exact")}
+    if max(off.values()) > TOLERANCE:
+        raise SystemExit(
+            f"scores with a head closed differ by {off}, at most {TOLERANCE} is expected: nothing is compared."
+        )
+    found = held["screening"]
+    change = held["exact"] - found.value
+    agreement = {name: spearman(found.gradient, change, inside) for name, inside in sides.items()}
+    pooled = stats.spearmanr(-found.gradient.mean(axis=0), change.mean(axis=1)).statistic
+    return {
+        "rows": given.rows,
+        "heads": len(heads),
+        "tokens": int(np.sum(lengths)),
+        "padded tokens": sum(int(batch["input_ids"].numel()) for _, batch in padded),
+        "largest difference": off,
+        "ratios": {
+            name: {
+                kind: asdict(rounds.ratios(getattr(one, kind), getattr(times["padded naive"], kind)))
+                for kind in ("wall", "processor")
+            }
+            for name, one in times.items()
+        },
+        "screening to forward and backward": {
+            kind: asdict(
+                rounds.ratios(getattr(times["screening"], kind), getattr(times["forward and backward"], kind))
+            )
+            for kind in ("wall", "processor")
+        },
+        "spearman": {"mean score": float(pooled), **agreement},
+    }
+
+
+def show(found: dict[str, Any], given: argparse.Namespace) -> None:
+    """Print the tables."""
+    waste = found["padded tokens"] / found["tokens"]
+    print(
+        f"\n{found['rows']} posts, {found['heads']} heads, {given.rounds} rounds; padding makes {waste:.2f} tokens of one. "
+        f"Scores agree to {max(found['largest difference'].values()):.1g}.\n"
+    )
+    rows = [
+        [name, *(tables.number(rounds.Middle(**kinds[kind])) for kind in ("wall", "processor"))]
+        for name, kinds in found["ratios"].items()
+    ]
+    print(tables.table(["", "time: ratio to padded naive [95 %]", "processor time [95 %]"], rows))
+    kinds = found["screening to forward and backward"]
+    shown = ", ".join(f"{kind} {tables.number(rounds.Middle(**one))}" for kind, one in kinds.items())
+    print(f"\nScreening to one forward and backward pass: {shown}.\n")
+    print(
+        tables.table(
+            ["contrast", "Spearman, first order with exact"],
+            [[k, f"{v:.3f}"] for k, v in found["spearman"].items()],
+        )
+    )
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--together", type=int, default=12)
+    parser.add_argument("--pad-to", type=int, help="pad every post of the padded sweep to this length")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "hatexplain")
+    parser.add_argument("--model", type=Path, default=SHARED / "models" / "minilm-hatexplain")
+    parser.add_argument("--json", metavar="FILE")
+    given = parser.parse_args()
+    if given.rows < 2 * LEAST_POSTS or given.rounds < 1:
+        parser.error(f"--rows must be {2 * LEAST_POSTS} or more, --rounds 1 or more")
+    about = tables.machine("cpu")
+    print(
+        f"{datetime.datetime.now(datetime.UTC).date().isoformat()}: {about['processors']} processors "
+        f"({about['architecture']}), {about['threads']} threads, load {about['load']}"
+    )
+    found = measure(given)
+    show(found, given)
+    if given.json:
+        with open(given.json, "w", encoding="utf-8") as file:
+            json.dump({"machine": about, **found}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
