@@ -23,11 +23,12 @@ from .bias.ledger import contrast, ledger
 from .bias.policy import Policy, read_policy
 from .bias.slice_records import SliceSearch
 from .bias.slices import slices
+from .bias.word_ledger import word_ledger
 from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence_files import read as read_table
 from .evidence_files import write as write_evidence
-from .records import Attribution, Audit, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
+from .records import Attribution, Audit, Contrast, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -187,18 +188,15 @@ def review(
     )
     measured = _faithful(subject, rows, faithful_rows, seed, batch_size, progress) if faithful_rows else None
     attributes = tuple(resolved.groups) or tuple(evidence.groups)
-    ledgers = tuple(
-        ledger(attribution, pair, replicates=replicates, seed=seed)
-        for name in attributes
-        for pair in _pairs(evidence, name, resolved)
-    )
+    pairs = [pair for name in attributes for pair in _pairs(evidence, name, resolved)]
+    ledgers, undivided = _ledgers(subject, rows, attribution, pairs, replicates, seed)
     return Review(
         title=title or f"Review of {subject.name}",
         schema_version=SCHEMA_VERSION,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         audit=predictions,
         measures=explanations,
-        ledgers=ledgers,
+        ledgers=tuple(ledgers),
         views=_views(subject, rows, attribution, view, batch_size),
         attribution=_proof(attribution),
         certificate=certify(subject, rows, batch_size=batch_size),
@@ -223,7 +221,7 @@ def review(
             **(data or {}),
         },
         feature_notes=tuple(dict(note) for note in feature_notes),
-        limits=(*LIMITS, *limits),
+        limits=(*LIMITS, *limits, *undivided),
         provenance={
             "seed": seed,
             "batch_size": batch_size,
@@ -323,6 +321,31 @@ def _pairs(evidence: Evidence, attribute: str, policy: Policy) -> list[Any]:
     declared = rule.reference if rule else None
     reference = declared if declared in sizes else max(sizes, key=lambda name: sizes[name])
     return [contrast(evidence, attribute, group, reference) for group in sizes if group != reference]
+
+
+def _ledgers(
+    subject: "Subject",
+    rows: Rows,
+    attribution: Attribution,
+    pairs: Sequence[Contrast],
+    replicates: int,
+    seed: int,
+) -> tuple[list[Ledger], list[str]]:
+    """Each gap divided among features, or among words where rows differ in them; and why a gap is not divided."""
+    if len(set(attribution.tokens)) == 1:
+        return [ledger(attribution, pair, replicates=replicates, seed=seed) for pair in pairs], []
+    from .interpret.spans import in_words
+
+    words = attribution if subject.characters is None else in_words(subject, rows, attribution)
+    made, undivided = [], []
+    for pair in pairs:
+        try:
+            made.append(word_ledger(words, pair, replicates=replicates, seed=seed))
+        except DataError as error:
+            undivided.append(
+                f"The gap of {pair.group} and {pair.reference} ({pair.attribute}) is not divided: {error}"
+            )
+    return made, undivided
 
 
 def _views(

@@ -96,6 +96,7 @@ def bootstrap_t(
     *,
     cluster: Ints | None = None,
     count: Ints | None = None,
+    stratum: Ints | None = None,
     family: int | None = None,
     holds: Any | None = None,
     minimum: int = 0,
@@ -115,6 +116,9 @@ def bootstrap_t(
         weights: (row,) positive on one side, negative on the other; 0 takes no part.
         cluster: (row,) codes of rows that are drawn together.
         count: (row,) how many equal rows each stands for; its weight is that of all of them.
+        stratum: (row,) codes of strata whose mix the weights fix: what varies between them is no error, so that values
+            are taken less the mean of their side's stratum (of their side, where a stratum has one row of it), times
+            sqrt(n / (n - 1)). Columns that less than a twentieth of the rows fill are left as they are, which widens.
         family: how many columns, from the first, the largest |t| is taken over; None: all.
         holds: (row, column) 1 where a row holds the unit of a column, for columns that few rows fill. Replicates in
             which fewer than `minimum` rows (clusters) hold it, or fewer than in the data where those are fewer yet, do
@@ -130,7 +134,7 @@ def bootstrap_t(
             f"{replicates} replicates at confidence {confidence}: expected 50 or more, between 0 and 1."
         )
     given = sparse.csr_array(values) if sparse.issparse(values) else np.asarray(values, dtype=np.float64)
-    made = _draws(given, np.asarray(weights, dtype=np.float64), cluster, count, holds)
+    made = _draws(given, np.asarray(weights, dtype=np.float64), cluster, count, stratum, holds)
     _, variance, scale = made.moments([times[None].astype(np.float64) for times in made.times])
     error = np.sqrt(np.where(variance[0] <= ALIKE * scale[0], 0.0, variance[0]))
     columns = len(error)
@@ -192,7 +196,12 @@ class _Top:
 
 
 def _draws(
-    values: Any, weights: Floats, cluster: Ints | None, count: Ints | None, holds: Any | None
+    values: Any,
+    weights: Floats,
+    cluster: Ints | None,
+    count: Ints | None,
+    stratum: Ints | None,
+    holds: Any | None,
 ) -> _Draws:
     rows = [np.flatnonzero(weights > 0), np.flatnonzero(weights < 0)]
     present = [(1.0 if i == 0 else -1.0, part) for i, part in enumerate(rows) if part.size]
@@ -215,7 +224,8 @@ def _draws(
             raise DataError(
                 f"one side of the contrast has {len(owners[i])} {what}; at least two are needed to draw again."
             )
-        sides.append(_side(at, sign, values[part], np.abs(weights[part]), place, times[at]))
+        side_strata = None if stratum is None else np.asarray(stratum)[part]
+        sides.append(_side(at, sign, values[part], np.abs(weights[part]), place, times[at], side_strata))
         if holds is not None:
             held.append(_gathered(sparse.csr_array(holds)[part], place, len(times[at])))
     if holds is not None:
@@ -224,12 +234,14 @@ def _draws(
     return _Draws(tuple(times), tuple(sides), joint, tuple(held))
 
 
-def _side(block: int, sign: float, values: Any, weights: Floats, place: Ints, times: Ints) -> _Side:
+def _side(
+    block: int, sign: float, values: Any, weights: Floats, place: Ints, times: Ints, stratum: Ints | None
+) -> _Side:
     weights = weights / weights.sum()
     if sparse.issparse(values):
-        weighed = _fast(_gathered(_by_row(_centred(values, weights), weights), place, len(times)))
+        weighed = _fast(_gathered(_by_row(_centred(values, weights, stratum), weights), place, len(times)))
     else:
-        weighed = _adding(place, len(times)) @ _by_row(values - weights @ values, weights)
+        weighed = _adding(place, len(times)) @ _by_row(_residuals(values, weights, stratum), weights)
     weight = np.bincount(place, weights, minlength=len(times)) / times
     weighed = _by_row(weighed, 1 / times)
     return _Side(
@@ -243,14 +255,27 @@ def _side(block: int, sign: float, values: Any, weights: Floats, place: Ints, ti
     )
 
 
-def _centred(values: Any, weights: Floats) -> Any:
+def _residuals(dense: Floats, weights: Floats, stratum: Ints | None) -> Floats:
+    """Values less their mean, or less their stratum's and spread to its degrees of freedom."""
+    mean = weights @ dense
+    if stratum is None:
+        return dense - mean
+    codes = np.unique(stratum, return_inverse=True)[1]
+    n = np.bincount(codes)
+    means = _adding(codes, len(n)) @ _by_row(dense, weights) / np.bincount(codes, weights)[:, None]
+    means[n < 2] = mean
+    spread = np.sqrt(np.where(n < 2, 1.0, n / np.maximum(n - 1, 1)))
+    return (dense - means[codes]) * spread[codes, None]
+
+
+def _centred(values: Any, weights: Floats, stratum: Ints | None) -> Any:
     """Columns that are mostly filled less their mean: then squares lose no digits. Those of mostly zeros lose none."""
     n = len(weights)
-    filled = np.bincount(values.indices[values.data != 0], minlength=values.shape[1]) > n / 2
+    least = n / 2 if stratum is None else n / 20
+    filled = np.bincount(values.indices[values.data != 0], minlength=values.shape[1]) > least
     if not filled.any():
         return values
-    dense = values[:, filled].toarray()
-    dense -= weights @ dense
+    dense = _residuals(values[:, filled].toarray(), weights, stratum)
     light = values @ sparse.diags_array((~filled).astype(np.float64))
     index = np.flatnonzero(filled)
     heavy = sparse.csr_array(

@@ -148,6 +148,7 @@ def matched_gap(
         f"{what} of rows alike in {' and '.join(names)} (mix of {mix})",
         soft,
         factor=factor,
+        stratum=stratum,
         left_out={
             "of an unknown stratum": int((counted & ~known).sum()),
             "without a counterpart in their stratum": int((counted & known & ~kept).sum()),
@@ -191,6 +192,7 @@ def weighed(
     *,
     left_out: Mapping[str, int],
     factor: Floats | None = None,
+    stratum: npt.NDArray[np.int64] | None = None,
 ) -> GapContrast:
     """The contrast of rows inside and outside, each by count, sampling weight and factor; both sides sum to one."""
     attribute, group, reference = names
@@ -223,6 +225,7 @@ def weighed(
         soft=soft,
         cluster=row_clusters(evidence),
         count=count,
+        stratum=stratum,
         left_out={**left_out, **({"of weight 0": nothing} if nothing else {})},
     )
 

@@ -66,6 +66,7 @@ class GapContrast:
     soft: SoftThreshold | None = None  # what is done to a score before it is weighed
     cluster: Ints | None = None  # (example,) codes of rows that are drawn together; None: each by itself
     count: Ints | None = None  # (example,) how many equal rows each stands for; None: one
+    stratum: Ints | None = None  # (example,) codes of what was matched on; None: not matched
     changes: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)  # why rows weigh nothing -> how many
 

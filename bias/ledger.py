@@ -84,8 +84,8 @@ def ledger(
     groups (clusters where the contrast names them), each replicate is studentised by its own standard error (Welch's,
     where rows weigh alike), and the interval is the share plus or minus a critical value times its standard error. The
     pointwise critical value is a unit's own quantile of |t|, the simultaneous one the quantile of the largest |t|
-    over all units. Where a contrast was matched, its weights are taken as given: intervals are then too wide rather
-    than too narrow where the strata explain much of a share.
+    over all units. Where a contrast was matched, what varies between strata is taken out of the errors, and the mix is
+    taken as given.
 
     Args:
         attribution: scores per row and feature; all rows have the same features. Texts: `word_ledger`.
@@ -106,6 +106,7 @@ def ledger(
         drawn_weights(asked),
         cluster=asked.cluster,
         count=asked.count,
+        stratum=asked.stratum,
         family=len(names),
         confidence=confidence,
         replicates=replicates,

@@ -188,6 +188,7 @@ def parts_of_gap(
         asked.weights,
         cluster=asked.cluster,
         count=asked.count,
+        stratum=asked.stratum,
         family=2 * len(names),
         holds=sparse.hstack([held, held, np.ones(totals.shape)], format="csr"),
         minimum=minimum,

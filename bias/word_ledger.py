@@ -67,6 +67,7 @@ def word_ledger(
         drawn_weights(asked),
         cluster=asked.cluster,
         count=asked.count,
+        stratum=asked.stratum,
         family=both.shape[1] - 1,
         holds=held,
         minimum=minimum,

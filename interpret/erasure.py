@@ -18,7 +18,9 @@ from .runtime_edits import OUTPUT, module_named, states_of
 
 METHODS = ("leace", "mean projection")
 POOLS = ("first", "mean", "last", "tokens")
-SMALLEST = 1e-10  # part of the largest variance; a direction that has less, rounding perhaps, counts as having this
+SMALLEST = (
+    1e-10  # part of the largest variance; a direction that has less, rounding perhaps, counts as having this
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,7 +30,7 @@ def feed_forward_blocks(subject: Subject, batch: Batch) -> tuple[str, ...]:
     ran: list[str] = []
     attentions: list[str] = []
     parts = dict(subject.module.named_modules())
-    linear = {name: shape for name, part in parts.items() if (shape := _shape(part)) is not None}
+    linear = {name: _shape(part) or (0, 0) for name, part in linear_layers(subject.module).items()}
     with ExitStack() as stack, torch.no_grad():
         for name in linear:
             note = _noting(name, ran)
@@ -86,6 +86,15 @@ def scaled(module: nn.Module, factors: Mapping[str, float]) -> Iterator[None]:
     """
     with gated(module, tuple(factors), lambda name, output: output * factors[name.split("#")[0]]):
         yield
+
+
+def linear_layers(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """The linear layers in a module, Conv1D of transformers among them: name with the prefix -> layer."""
+    return {
+        f"{prefix}{name}": part
+        for name, part in module.named_modules()
+        if name and not part._modules and _shape(part) is not None
+    }
 
 
 def _shape(part: nn.Module) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from ..errors import DataError, UsageError, did_you_mean
 from ..records import Floats, Rows
+from .feed_forward import linear_layers
 from .gates import Edge, Gates, Heads, Intervention, Layer, Value
 from .models import Batch, Subject, check_finite, chunks
 from .observer import Observer
@@ -25,7 +26,9 @@ class _Clean:
 
     layers: tuple[str, ...]  # of the calls, in order
     blocks: tuple[str, ...]  # the block each call was made in
-    parts: dict[str, Any]  # name -> output of parts that ran once
+    parts: dict[
+        str, Any
+    ]  # name -> output of parts that ran once, and of linear layers before a call in their block
     finished: tuple[tuple[str, ...], ...]  # before each call: the parts that had run whole
 
 
@@ -42,7 +45,8 @@ def intervene(
     """The score of every row under every intervention, (intervention, example), in the subject's unit.
 
     Interventions that begin in the same block of the model run in one batch, and the blocks before it are not
-    run again: their outputs are those of the unchanged model, computed once. The scores are those of one
+    run again, nor in that block the linear layers before the first call that is changed: their outputs are those of
+    the unchanged model, computed once. The scores are those of one
     intervention at a time, up to the rounding that another batch size brings.
 
     Args:
@@ -67,7 +71,7 @@ def intervene(
     ) as bar:
         for part in chunks(rows, batch_size):
             batch = subject.encode(part)
-            clean = _run_clean(subject, batch)
+            clean = _run_clean(subject, batch, len(part))
             for group in _groups(interventions, clean):
                 for begin in range(0, len(group), together):
                     chosen = group[begin : begin + together]
@@ -96,33 +100,46 @@ def every_head(subject: Subject, rows: Rows, value: Value = 0.0) -> dict[tuple[s
     }
 
 
-def _run_clean(subject: Subject, batch: Batch) -> _Clean:
+def _run_clean(subject: Subject, batch: Batch, n_rows: int) -> _Clean:
     stacks: list[tuple[str, list[str]]] = []
     done: list[str] = []
     finished: list[tuple[str, ...]] = []
     outputs: dict[str, Any] = {}
     runs: dict[str, int] = {}
     state: list[Observer] = []
+    needed: set[str] = set()  # what had run before some call
 
     def note(call: Any) -> None:
         stacks.append((call.layer, [frame.name for frame in state[0].stack]))
         finished.append(tuple(done))
+        needed.update(done)
 
     def keep(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             runs[name] = runs.get(name, 0) + 1
             outputs[name] = output
             done.append(name)
+            for one in inside.get(name, ()):  # what ran after the last call of a block stands for nothing
+                if one not in needed:
+                    outputs.pop(one, None)
 
         return hook
 
     parts = parts_of(subject.module)
+    inside = {name: linear_layers(module, f"{name}.") for name, module in parts.items()}
     with torch.no_grad(), ExitStack() as stack:
         for name, module in parts.items():
             stack.callback(module.register_forward_hook(keep(name)).remove)
+            for inner, layer in inside[name].items():
+                if inner not in parts:
+                    stack.callback(layer.register_forward_hook(keep(inner)).remove)
         state.append(stack.enter_context(tap(subject.module, note)))
         subject.forward(batch, None)
-    once = {name: output for name, output in outputs.items() if runs[name] == 1}
+    once = {
+        name: output
+        for name, output in outputs.items()
+        if runs[name] == 1 and (name in parts or _by_row(output, n_rows))
+    }
     blocks = []
     for _, names in stacks:
         blocks.append(next((name for name in reversed(names) if name in parts), names[0]))
@@ -132,6 +149,11 @@ def _run_clean(subject: Subject, batch: Batch) -> _Clean:
         parts=once,
         finished=tuple(tuple(name for name in names if name in once) for names in finished),
     )
+
+
+def _by_row(output: Any, n_rows: int) -> bool:
+    """Whether an output has the row as its first axis, and tokens as another."""
+    return isinstance(output, Tensor) and output.dim() > 2 and output.shape[0] == n_rows
 
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
@@ -206,8 +228,7 @@ def _run_changed(
     firsts = [clean.layers.index(str(layer)) for one in named for layer in one.layers]
     done: tuple[str, ...] = ()
     if share_prefix and firsts:
-        first_block = clean.blocks[min(firsts)]
-        done = clean.finished[clean.blocks.index(first_block)]
+        done = clean.finished[min(firsts)]
     shared = _outermost(done)
     editor = Gates(named)
     stands = {name: _repeat(clean.parts[name], n_rows, n) for name in shared}

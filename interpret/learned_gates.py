@@ -310,7 +310,9 @@ def _descend(
         elif step - best >= patience:
             break
         slope = 2 * gap / start.gap**2 * of_gap
-        moved, price = _moved(flat, slope, of_loss, start.loss + allowed - loss, rate / (1 + step / 10) ** 0.5)
+        moved, price = _moved(
+            flat, slope, of_loss, start.loss + allowed - loss, rate / (1 + step / 10) ** 0.5
+        )
         if torch.equal(moved, flat):
             break
         flat = moved

@@ -14,7 +14,7 @@ from clinometer.bias.value_units import by_value
 from clinometer.bias.word_ledger import word_ledger
 from clinometer.evidence import from_columns
 from clinometer.interpret.methods import attribute
-from clinometer.interpret.models import load, ours
+from clinometer.interpret.models import load, ours, wrap
 from clinometer.interpret.preprocessing import SeriesPreprocessor
 from clinometer.interpret.spans import in_windows, in_words
 from clinometer.interpret.transformer import Architecture, Classifier
@@ -134,3 +134,64 @@ def test_a_table_by_its_values():
     whole = {one.unit: one.share for one in found.units}
     assert sum(part.estimate for part in found.parts) + found.residual == pytest.approx(found.gap, abs=1e-9)
     assert found.n_too_rare or whole == pytest.approx(plain, abs=1e-12)
+
+
+def by_construction(treated):
+    """A model whose score is the sum of its words' values times 1 + `treated` where the text names the group.
+
+    Along the straight path from zero a product of two sums is parted into equal halves, so that each share is known.
+    """
+    values = {"late": 1.0, "calm": -0.5, "word": 0.25, "she": 0.0, "he": 0.0}
+
+    def encode(rows):
+        words = [text.split() for text in rows.inputs["text"]]
+        pairs = [[(values[word], treated * (word == "she")) for word in row] for row in words]
+        return {"x": torch.tensor(pairs, dtype=torch.float64)}
+
+    def forward(batch, embedded):
+        x = batch["x"] if embedded is None else embedded
+        total = x.sum(dim=1)
+        return (total[:, 0] * (1 + total[:, 1]))[:, None]
+
+    return wrap(
+        torch.nn.Linear(1, 1).eval(),
+        forward,
+        encode=encode,
+        embed=lambda batch: batch["x"],
+        reference=lambda batch: torch.zeros_like(batch["x"]),
+        names=lambda rows: tuple(tuple(text.split()) for text in rows.inputs["text"]),
+        baseline="nothing",
+    )
+
+
+@pytest.mark.parametrize(
+    ("often", "treated", "proxies", "treatment", "identity"),
+    [
+        # "late" in 8 of 10 rows of the group and 4 of 10 of the others, "calm" in the rest: .4 * (1 - -.5).
+        (8, 0.0, 0.6, 0.0, 0.0),
+        # Equally often; a value v counts v / 2 more, "she" the other half: .4 * 1 - .6 * .5 + .25 = .35, halved.
+        (4, 1.0, 0.0, 0.175, 0.175),
+    ],
+    ids=["proxy", "treatment"],
+)
+def test_the_split_of_a_model_built_with_one_cause_is_the_truth(often, treated, proxies, treatment, identity):
+    lines = [
+        f"{who} {'late' if i % 10 < n else 'calm'} word"
+        for who, n in (("she", often), ("he", 4))
+        for i in range(40)
+    ]
+    rows = Rows(ids=tuple(f"r{i}" for i in range(80)), inputs={"text": np.array(lines, dtype=object)})
+    attribution = attribute(by_construction(treated), rows)
+    evidence = from_columns({"id": rows.ids, "sex": ["f"] * 40 + ["m"] * 40}, groups=("sex",))
+    found = parts_of_gap(
+        attribution, mean_gap(evidence, "sex", "f", "m"), identity=["she", "he"], replicates=200
+    )
+    truth = {"proxies": proxies, "treatment": treatment, "identity": identity}
+    for name, expected in truth.items():
+        part = found.part(name)
+        assert part.estimate == pytest.approx(expected, abs=1e-9)
+        assert part.low - 1e-9 <= expected <= part.high + 1e-9
+        assert bool(part.low > 0) == bool(expected > 0)
+    assert found.gap == pytest.approx(sum(truth.values()), abs=1e-9)
+    late = next(one for one in found.units if one.unit == "late")
+    assert late.share == pytest.approx(0.4 if not treated else 0.2, rel=0.1)

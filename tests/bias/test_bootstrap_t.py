@@ -135,3 +135,20 @@ def test_what_cannot_be_drawn_is_refused():
         bootstrap_t(values, weights, cluster=np.where(weights > 0, 0, np.arange(110)))
     with pytest.raises(DataError, match="no row weighs anything"):
         bootstrap_t(values, np.zeros(110))
+
+
+def test_within_strata_the_error_is_that_of_the_standardised_difference():
+    """sum of share^2 (s1^2 / n1 + s2^2 / n2) but for the sides' own n / (n - 1); without strata it is far too wide."""
+    generator = np.random.default_rng(3)
+    side, stratum = np.repeat([True, False], 200), np.tile(np.repeat(np.arange(4), 50), 2)
+    values = 5.0 * stratum + generator.normal(size=400)
+    weights = np.where(side, 1 / 200, -1 / 200)
+    made = bootstrap_t(values[:, None], weights, stratum=stratum, replicates=200)
+    parts = [values[(side == s) & (stratum == k)] for s in (True, False) for k in range(4)]
+    expected = np.sqrt(sum(part.var(ddof=1) / 50 / 16 for part in parts) * 200 / 199)
+    assert made.error[0] == pytest.approx(expected, rel=1e-9)
+    thin = bootstrap_t(sparse.csr_array(values[:, None]), weights, stratum=stratum, replicates=200)
+    assert thin.error[0] == pytest.approx(expected, rel=1e-9)
+    assert bootstrap_t(values[:, None], weights, replicates=200).error[0] > 4 * expected
+    alone = np.where(np.arange(400) == 0, 9, stratum)  # a stratum of one row has no variance of its own
+    assert bootstrap_t(values[:, None], weights, stratum=alone, replicates=60).error[0] > expected

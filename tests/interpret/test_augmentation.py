@@ -73,7 +73,9 @@ def test_one_seed_gives_the_same_weights_and_leaves_random_numbers_alone(subject
     copies, originals = with_copies(rows)
     state = torch.get_rng_state()
     made = [
-        tune_on_copies(subject, rows, copies, originals, learning_rate=1e-3, epochs=1, train_batch=64, seed=seed)
+        tune_on_copies(
+            subject, rows, copies, originals, learning_rate=1e-3, epochs=1, train_batch=64, seed=seed
+        )
         for seed in (4, 4, 5)
     ]
     assert torch.equal(torch.get_rng_state(), state)
@@ -94,7 +96,9 @@ def test_the_loss_is_that_of_rows_and_copies_alike(subject, rows):
     """With no step taken the loss held out is what the scores say it is, by another way to reckon."""
     copies, originals = with_copies(rows)
     told = (
-        tune_on_copies(subject, rows, copies, originals, learning_rate=0.0, epochs=1, consistency=2.0, held=0.5)
+        tune_on_copies(
+            subject, rows, copies, originals, learning_rate=0.0, epochs=1, consistency=2.0, held=0.5
+        )
         .edits[0]
         .parameters
     )
@@ -106,7 +110,9 @@ def test_the_loss_is_that_of_rows_and_copies_alike(subject, rows):
     for i in held:
         sign = -1 if rows.labels[i] == 1 else 1
         other = copy.get(rows.ids[i], own[i])
-        losses.append((np.logaddexp(0, sign * own[i]) + np.logaddexp(0, sign * other)) / 2 + 2 * abs(own[i] - other))
+        losses.append(
+            (np.logaddexp(0, sign * own[i]) + np.logaddexp(0, sign * other)) / 2 + 2 * abs(own[i] - other)
+        )
         moved += [abs(own[i] - other)] if rows.ids[i] in copy else []
     assert told["validation_loss_before"] == pytest.approx(float(np.mean(losses)), rel=1e-5)
     assert told["pair_difference_held_out"][0] == pytest.approx(float(np.mean(moved)), rel=1e-5)
@@ -119,7 +125,15 @@ def test_texts_of_other_lengths_than_their_copies_are_no_trouble(name, tmp_path)
     longer = np.array([f"{text} and a very good man" for text in rows.inputs["text"]], dtype=object)
     copies = Rows(ids=tuple(f"{i}'" for i in rows.ids), inputs={"text": longer})
     tuned = tune_on_copies(
-        subject, rows, copies, rows.ids, learning_rate=3e-3, epochs=3, consistency=1.0, held=0.5, train_batch=4
+        subject,
+        rows,
+        copies,
+        rows.ids,
+        learning_rate=3e-3,
+        epochs=3,
+        consistency=1.0,
+        held=0.5,
+        train_batch=4,
     )
     told = tuned.edits[0].parameters
     assert told["validation_loss"][told["kept_epoch"]] < told["validation_loss_before"]
@@ -148,9 +162,7 @@ def test_rows_and_settings_that_make_no_sense_are_refused(subject, rows):
     with pytest.raises(DataError, match="no validation rows"):
         tune_on_copies(subject, rows.take(np.array([], dtype=int)), copies, originals, learning_rate=1e-3)
     with pytest.raises(DataError, match="no labels"):
-        tune_on_copies(
-            subject, dataclasses.replace(rows, labels=None), copies, originals, learning_rate=1e-3
-        )
+        tune_on_copies(subject, dataclasses.replace(rows, labels=None), copies, originals, learning_rate=1e-3)
     with pytest.raises(UsageError, match="consistency is -1"):
         tune_on_copies(subject, rows, copies, originals, learning_rate=1e-3, consistency=-1.0)
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -53,7 +53,9 @@ def edited(name: str, kind: str, made: dict[str, tuple[Subject, Rows]]) -> Subje
 
 def tuned(subject: Subject, rows: Rows, learning_rate: float) -> Subject:
     copies = dataclasses.replace(rows, ids=tuple(f"{name}'" for name in rows.ids), labels=None)
-    return tune_on_copies(subject, rows, copies, rows.ids, learning_rate=learning_rate, epochs=3, held=0.5, seed=1)
+    return tune_on_copies(
+        subject, rows, copies, rows.ids, learning_rate=learning_rate, epochs=3, held=0.5, seed=1
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,8 +87,14 @@ def test_it_works_through_everything_else(made, name, kind, tmp_path):
     some = rows.take([0, 3])
     attribution = cm.attribute(again, some, method="integrated gradients")
     assert np.abs(attribution.value - score(changed, some)).max() < 1e-5  # rows of other lengths ran together
-    assert bool(np.all(np.abs(attribution.residual) < 0.05 * np.abs(attribution.value - attribution.base_value) + 0.01))
-    assert np.array_equal(cm.attribute(changed, some, method="integrated gradients").scores, attribution.scores)
+    assert bool(
+        np.all(
+            np.abs(attribution.residual) < 0.05 * np.abs(attribution.value - attribution.base_value) + 0.01
+        )
+    )
+    assert np.array_equal(
+        cm.attribute(changed, some, method="integrated gradients").scores, attribution.scores
+    )
     traced = cm.trace(again, some, certify="exact")
     assert max(traced.certificate().values()) < 1e-5
     effects = cm.head_effects(again, some)
@@ -97,7 +105,10 @@ def test_it_works_through_everything_else(made, name, kind, tmp_path):
             assert moves == ((layer, head) not in closed)
     every = list(cm.every_head(again, some).values())
     shared = cm.intervene(again, some, [cm.Intervention(), *every])
-    assert np.abs(shared - cm.intervene(again, some, [cm.Intervention(), *every], share_prefix=False)).max() < 1e-4
+    assert (
+        np.abs(shared - cm.intervene(again, some, [cm.Intervention(), *every], share_prefix=False)).max()
+        < 1e-4
+    )
     assert np.array_equal(shared[0], score(changed, some))
     if kind == "all":
         ranked = cm.faithfulness(again, rows.take([0, 1, 3]), methods=["gradient x input"])
@@ -148,7 +159,9 @@ def test_a_subject_that_was_not_edited_is_saved_too(made, tmp_path):
 
 
 def test_the_positive_label_the_number_type_and_the_candidates_come_back(made, tmp_path):
-    folder = text_folder(tmp_path / "bert", "BertForSequenceClassification", **labelled("bad", "good", "none"))
+    folder = text_folder(
+        tmp_path / "bert", "BertForSequenceClassification", **labelled("bad", "good", "none")
+    )
     rows = made["bert"][1]
     for how in ({"positive": "bad"}, {"dtype": "float64"}, {"dtype": "bfloat16"}):
         pruned = prune_heads(load(folder, **how), [(0, 0)], rows)
@@ -270,7 +283,10 @@ def test_weights_that_were_changed_below_the_edits_are_refused(folder):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"at": "module output", "module": "encoder.layers.7", "positions": "first"}, "no module 'encoder.layers.7'"),
+        (
+            {"at": "module output", "module": "encoder.layers.7", "positions": "first"},
+            "no module 'encoder.layers.7'",
+        ),
         ({"at": "module output", "module": "encoder.layers.0", "positions": "second"}, "cannot be applied"),
         ({"at": "elsewhere"}, "cannot be applied"),
         ({"at": "attention calls", "layers": ["encoder.layers.0.attention"]}, "cannot be applied: KeyError"),

@@ -77,7 +77,9 @@ def slow_optimum(x: Floats, z: Floats) -> float:
         def slope(b: Floats, i: int = i) -> Floats:
             return 2 * (centred @ free).T @ (centred @ (free @ b) - centred[:, i]) / len(x)
 
-        total += minimize(lost, np.zeros(free.shape[1]), jac=slope, method="BFGS", options={"gtol": 1e-10}).fun
+        total += minimize(
+            lost, np.zeros(free.shape[1]), jac=slope, method="BFGS", options={"gtol": 1e-10}
+        ).fun
     return total
 
 
@@ -131,7 +133,9 @@ def test_the_layer_that_was_told_to_forget_has_forgotten(made, name, pool):
     subject, rows = made[name]
     if pool == "first" and name == "gpt2":
         # The first token of a causal model sees itself alone.
-        rows = dataclasses.replace(rows, inputs={"text": np.array(["good", "bad", "film", "dull"] * 2, dtype=object)})
+        rows = dataclasses.replace(
+            rows, inputs={"text": np.array(["good", "bad", "film", "dull"] * 2, dtype=object)}
+        )
     z = np.array([[float(one == "x")] for one in CONCEPT])
     before, place = representations(subject, rows, module=BLOCKS[name], pool=pool, batch_size=3)
     assert np.abs(covariance(before, z[place])).max() > 1e-3  # negative control
@@ -197,7 +201,9 @@ def test_rows_of_unknown_group_are_left_out_and_counted(made):
     assert some.edits[0].parameters["n_unknown"] == 2
     assert some.edits[0].parameters["levels"] == ["x", "y"]
     assert np.array_equal(score(some, rows), score(same, rows))
-    numbers = erase_concept(subject, rows, np.array([1.0, 0, 1, 0, 1, 0, np.nan, np.nan]), module=BLOCKS["own"])
+    numbers = erase_concept(
+        subject, rows, np.array([1.0, 0, 1, 0, 1, 0, np.nan, np.nan]), module=BLOCKS["own"]
+    )
     assert np.allclose(score(numbers, rows), score(same, rows), atol=1e-5)
 
 

@@ -37,7 +37,9 @@ def test_more_labels_lose_theirs_and_a_regression_its_square():
     outputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([2, 0, 1, 1])
     many = subject_of("a", "b", "c")
-    assert torch.allclose(label_losses(many, outputs, labels), F.cross_entropy(outputs, labels, reduction="none"))
+    assert torch.allclose(
+        label_losses(many, outputs, labels), F.cross_entropy(outputs, labels, reduction="none")
+    )
     assert torch.equal(right(many, outputs, labels), outputs.argmax(dim=1) == labels)
     one = subject_of("price")
     numbers = label_tensor(one, rows_with(np.array([0.5, 2.0])))
@@ -55,7 +57,10 @@ def test_without_a_threshold_nothing_is_right_or_wrong():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.array([0, 1, 2]), r"1 labels are no whole number from 0 to 1; first rows: 'r2' \('2'\). 1 is the positive"),
+        (
+            np.array([0, 1, 2]),
+            r"1 labels are no whole number from 0 to 1; first rows: 'r2' \('2'\). 1 is the positive",
+        ),
         (np.array([0.0, 0.5]), "1 labels are no whole number"),
         (np.array(["no", "yes"]), "2 labels are no whole number"),
         (np.array([0, -1]), "no whole number"),

@@ -62,7 +62,7 @@ def test_the_path_ends_at_the_constrained_optimum(subject, rows):
         constraints={"type": "ineq", "fun": lambda g: loss + 0.02 - at(g)[1]},
     )
     best, lost = slow(subject, part, own, found.x)
-    assert abs(best) < 0.5 * abs(gap)  # negative control: there is something to gain
+    assert abs(best) < 0.6 * abs(gap)  # negative control: there is something to gain
     assert abs(last["gap"]) == pytest.approx(abs(best), abs=0.02)
     assert last["loss"] <= loss + 0.02 + 1e-3
     assert lost <= loss + 0.02 + 1e-3
@@ -153,7 +153,9 @@ def test_clusters_are_not_torn_apart(rows):
 
 
 def test_a_floor_out_of_reach_is_said_to_be(subject, rows):
-    with pytest.raises(UsageError, match="the utility floor is out of reach: the mean loss held out is .* the least in"):
+    with pytest.raises(
+        UsageError, match="the utility floor is out of reach: the mean loss held out is .* the least in"
+    ):
         learn_head_gates(subject, rows, race_weights(rows), allowed=-1.0, steps=3)
 
 

@@ -37,7 +37,9 @@ def largest(one: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize(("way", "found"), WAYS)
 def test_gates_that_are_all_one_change_nothing_bit_for_bit(made, name, way, found):
     subject, rows = made[name]
-    stage = {layer: (torch.ones(n, dtype=torch.float64), None) for layer, n in heads_of(subject, rows).items()}
+    stage = {
+        layer: (torch.ones(n, dtype=torch.float64), None) for layer, n in heads_of(subject, rows).items()
+    }
     same = scale_heads(subject, rows, stage, kind="head gates", parameters={}, way=way)
     assert same.edits[0].way == found
     assert np.array_equal(score(same, rows), score(subject, rows))
@@ -92,7 +94,9 @@ def test_a_projection_without_a_bias_takes_no_means_and_says_so(tmp_path):
     held = prune_heads(subject, [(layer, 0)], rows, instead="mean")
     assert held.edits[0].way == AT_RUN_TIME
     assert "no bias" in held.edits[0].parameters["why_not_in_the_weights"]
-    with pytest.raises(UsageError, match="cannot be folded into weights, for the projection behind .* has no bias"):
+    with pytest.raises(
+        UsageError, match="cannot be folded into weights, for the projection behind .* has no bias"
+    ):
         prune_heads(subject, [(layer, 0)], rows, instead="mean", way="weights")
 
 
