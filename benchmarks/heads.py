@@ -1,13 +1,14 @@
 """What it costs to find the heads behind a gap: screening, and every head closed for certain.
 
 OMP_NUM_THREADS=2 python benchmarks/heads.py --json heads.json
-python benchmarks/heads.py --rows 64 --rounds 3
+python benchmarks/heads.py --rows 64 --rounds 1
 
 All are timed in interleaved rounds over the same sentences of HateXplain's validation split and MiniLM (`../shared`
-beside the checkout, or --data and --model), as ratios:
+beside the checkout, or --data and --model), after a run of a few rows each, as ratios:
 
 * padded naive: each head closed by itself, in batches of 32 in the order given, padded to the longest of the batch
-  (--pad-to pads all to one length);
+  (--pad-to pads all to one length). A head costs what any other does, so that one of each layer is timed (--every) and
+  the time multiplied;
 * naive by length: the same with rows of about one length together;
 * exact: all heads, prefixes shared and several heads in one batch (`ablation.ablated`);
 * screening: all heads to first order from one backward pass (`screening.unit_effects`), beside one forward and
@@ -21,6 +22,7 @@ import argparse
 import datetime
 import gzip
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +44,7 @@ from clinometer.records import Rows
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH = 32
 TOLERANCE = 1e-4
+WARM = 8  # rows
 LEAST_POSTS = 8  # of each side of a contrast
 
 
@@ -111,29 +114,36 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     padded = encoded(subject, rows, in_order, given.pad_to)
     by_length = encoded(subject, rows, bucketed(lengths, BATCH))
     sets = [(head,) for head in heads]
+    few = heads[:: given.every]
     held: dict[str, Any] = {}
-
-    def kept(name: str, run: Callable[[], Any]) -> Callable[[], None]:
-        def timed() -> None:
-            held[name] = run()
-
-        return timed
-
-    runs = {
-        "forward and backward": kept("both", lambda: both_passes(subject, by_length)),
-        "screening": kept("screening", lambda: unit_effects(subject, rows)),
-        "padded naive": kept("padded", lambda: naive(subject, rows, heads, padded)),
-        "naive by length": kept("by length", lambda: naive(subject, rows, heads, by_length)),
-        "exact": kept("exact", lambda: ablated(subject, rows, sets, how="zero", together=given.together)),
+    runs: dict[str, Callable[[], Any]] = {
+        "forward and backward": lambda: both_passes(subject, by_length),
+        "screening": lambda: unit_effects(subject, rows),
+        "padded naive": lambda: naive(subject, rows, few, padded),
+        "naive by length": lambda: naive(subject, rows, few, by_length),
+        "exact": lambda: ablated(subject, rows, sets, how="zero", together=given.together),
     }
-    times = rounds.interleaved(runs, given.rounds, cuda=False, said=f"{given.rows} posts")
-    off = {key: float(np.abs(held[key] - held["padded"]).max()) for key in ("by length", "exact")}
+    times = {name: rounds.Times() for name in runs}
+    both_passes(subject, by_length[:1])
+    unit_effects(subject, rows.take(range(WARM)))
+    ablated(subject, rows.take(range(WARM)), sets[:2], how="zero")
+    for place in range(given.rounds):
+        for name in np.random.default_rng(place).permutation(list(runs)).tolist():
+            used, started = time.process_time(), time.perf_counter()
+            held[name] = runs[name]()
+            share = len(heads) / len(few) if "naive" in name else 1.0
+            times[name].wall.append(share * (time.perf_counter() - started))
+            times[name].processor.append(share * (time.process_time() - used))
+            print(f"round {place + 1}: {name} {times[name].processor[-1]:.1f} s of processors", flush=True)
+    exact = held["exact"]
+    first = {"naive by length": held["naive by length"], "exact": exact[:: given.every]}
+    off = {key: float(np.abs(one - held["padded naive"]).max()) for key, one in first.items()}
     if max(off.values()) > TOLERANCE:
         raise SystemExit(
             f"scores with a head closed differ by {off}, at most {TOLERANCE} is expected: nothing is compared."
         )
     found = held["screening"]
-    change = held["exact"] - found.value
+    change = exact - found.value
     agreement = {name: spearman(found.gradient, change, inside) for name, inside in sides.items()}
     pooled = stats.spearmanr(-found.gradient.mean(axis=0), change.mean(axis=1)).statistic
     return {
@@ -189,6 +199,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument(
+        "--every", type=int, default=12, help="of the naive sweeps, every so many-th head is timed"
+    )
     parser.add_argument("--together", type=int, default=12)
     parser.add_argument("--pad-to", type=int, help="pad every post of the padded sweep to this length")
     parser.add_argument("--seed", type=int, default=0)
@@ -196,8 +209,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=SHARED / "models" / "minilm-hatexplain")
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
-    if given.rows < 2 * LEAST_POSTS or given.rounds < 1:
-        parser.error(f"--rows must be {2 * LEAST_POSTS} or more, --rounds 1 or more")
+    if given.rows < 2 * LEAST_POSTS or min(given.rounds, given.every) < 1:
+        parser.error(f"--rows must be {2 * LEAST_POSTS} or more, --rounds and --every 1 or more")
     about = tables.machine("cpu")
     print(
         f"{datetime.datetime.now(datetime.UTC).date().isoformat()}: {about['processors']} processors "

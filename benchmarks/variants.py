@@ -162,7 +162,7 @@ def main() -> None:
         [
             f"{given.model.name}, {len(rows)} posts of the validation split; low-rank keeps {given.energy:g} of each "
             f"layer's energy; {next(iter(times.values())).threads} thread(s), batches of 32 posts, {given.rounds} "
-            "interleaved passes.",
+            "interleaved passes. Intervals are of one comparison each, not of all together.",
             cost(made, times),
             "False positive rate, posts that name the community minus all others (n: normal posts of the smaller side):",
             gaps(made, "false_positive_rate"),

@@ -1,6 +1,5 @@
 """Bootstrap-t of differences of weighted means, over thousands of sparse columns: critical values of |t|."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from ..errors import DataError
+from .upper_quantiles import UpperQuantiles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -144,7 +144,7 @@ def bootstrap_t(
         there = sum(np.asarray(times @ part) for times, part in zip(made.times, made.holds, strict=True))
         need = np.minimum(minimum, there)
     tiny = np.maximum(error * (1e-9 if holds is None else FLOOR), np.finfo(np.float64).tiny)
-    top = _Top(columns, replicates, confidence)
+    top = UpperQuantiles(columns, replicates, confidence)
     largest = np.empty(replicates)
     generator = np.random.default_rng(seed)
     widest = max(columns, *(len(times) for times in made.times))
@@ -167,32 +167,6 @@ def bootstrap_t(
         largest[start : start + size] = counted.max(axis=1, initial=0.0)
     far = float(np.quantile(largest, confidence, method="higher"))
     return Critical(error=error, pointwise=top.quantile(far), simultaneous=far)
-
-
-class _Top:
-    """The largest |t| of every column, as many as a quantile needs, and how many there were."""
-
-    def __init__(self, columns: int, replicates: int, confidence: float) -> None:
-        self.confidence = confidence
-        self.kept = math.floor((1 - confidence) * (replicates - 1)) + 2
-        self.values = np.full((0, columns), -np.inf)
-        self.n = np.zeros(columns, dtype=np.int64)
-
-    def add(self, t: Floats) -> None:
-        seen = ~np.isnan(t)
-        self.n += seen.sum(axis=0)
-        both = np.concatenate([self.values, np.where(seen, t, -np.inf)])
-        if len(both) > self.kept:
-            both = np.partition(both, len(both) - self.kept, axis=0)[-self.kept :]
-        self.values = both
-
-    def quantile(self, otherwise: float) -> Floats:
-        """(column,) the quantile as numpy's method "higher"; `otherwise` where no replicate counted."""
-        ranked = -np.sort(-self.values, axis=0)
-        place = self.n - 1 - np.ceil(self.confidence * (self.n - 1)).astype(np.int64)
-        found = np.take_along_axis(ranked, np.clip(place, 0, len(ranked) - 1)[None], axis=0)[0]
-        made: Floats = np.where(self.n > 0, found, otherwise)
-        return made
 
 
 def _draws(
@@ -265,7 +239,8 @@ def _residuals(dense: Floats, weights: Floats, stratum: Ints | None) -> Floats:
     means = _adding(codes, len(n)) @ _by_row(dense, weights) / np.bincount(codes, weights)[:, None]
     means[n < 2] = mean
     spread = np.sqrt(np.where(n < 2, 1.0, n / np.maximum(n - 1, 1)))
-    return (dense - means[codes]) * spread[codes, None]
+    made: Floats = (dense - means[codes]) * spread[codes, None]
+    return made
 
 
 def _centred(values: Any, weights: Floats, stratum: Ints | None) -> Any:

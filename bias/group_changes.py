@@ -12,6 +12,7 @@ from .attributes import Attribute
 from .changes import Better, Moved, Side, gap_moved, level_moved
 from .compared import Change
 from .groups import ALL
+from .metrics import RATES
 from .policy import Policy
 from .two_models import TwoModels
 
@@ -159,13 +160,16 @@ def _change(*, moved: Moved | None, reason: str, margin: float | None, **known: 
             reason=reason
             or "too few rows or clusters, or values that never vary: there is no standard error",
         )
+    # A rate moves by 1 at most, the gap of two by 2: with few rows Student's interval knows no such end.
+    rate = known["metric"].split("[")[0] in {one.name for one in RATES}
+    most = (2.0 if known["reference"] else 1.0) if rate else math.inf
     return Change(
         **known,
         before=moved.before,
         after=moved.after,
         change=moved.after - moved.before,
-        low=moved.low,
-        high=moved.high,
+        low=max(moved.low, -most),
+        high=min(moved.high, most),
         worsening=moved.worsening,
         upper_bound=moved.upper_bound,
         margin=margin,

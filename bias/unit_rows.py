@@ -1,4 +1,4 @@
-"""Rows by units as sparse matrices: how often each word, lemma or feature is in a row, and its attribution there."""
+"""Rows by units as sparse matrices: how often each unit is in a row, with its attribution there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Features of a table as units of their values: "income in [20, 30)", so that how often a value occurs can be told."""
+"""Features of a table as units of their values, "income in [20, 30)": how often a value occurs can be told."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -13,8 +13,8 @@ from ..errors import DataError, UsageError, first
 from ..records import Rows, plain
 from .copying import copied
 from .edits import IN_WEIGHTS, Edit, tensor_sha256, with_edit
+from .held_out import split
 from .label_losses import label_losses, label_tensor, right
-from .learned_gates import split
 from .models import Subject, score
 from .training import evaluate, train
 

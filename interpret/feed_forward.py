@@ -88,10 +88,10 @@ def scaled(module: nn.Module, factors: Mapping[str, float]) -> Iterator[None]:
         yield
 
 
-def linear_layers(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
-    """The linear layers in a module, Conv1D of transformers among them: name with the prefix -> layer."""
+def linear_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """The linear layers in a module, Conv1D of transformers among them, by name."""
     return {
-        f"{prefix}{name}": part
+        name: part
         for name, part in module.named_modules()
         if name and not part._modules and _shape(part) is not None
     }

@@ -126,13 +126,11 @@ def _run_clean(subject: Subject, batch: Batch, n_rows: int) -> _Clean:
         return hook
 
     parts = parts_of(subject.module)
-    inside = {name: linear_layers(module, f"{name}.") for name, module in parts.items()}
+    linear = {name: part for name, part in linear_layers(subject.module).items() if name not in parts}
+    inside = {name: [one for one in linear if one.startswith(f"{name}.")] for name in parts}
     with torch.no_grad(), ExitStack() as stack:
-        for name, module in parts.items():
+        for name, module in (parts | linear).items():
             stack.callback(module.register_forward_hook(keep(name)).remove)
-            for inner, layer in inside[name].items():
-                if inner not in parts:
-                    stack.callback(layer.register_forward_hook(keep(inner)).remove)
         state.append(stack.enter_context(tap(subject.module, note)))
         subject.forward(batch, None)
     once = {

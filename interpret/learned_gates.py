@@ -3,24 +3,24 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import DataError, UsageError, first
 from ..records import Floats, Rows, plain
+from .constrained_steps import constrained_step
 from .copying import copied
 from .folding import Way, heads_of, scale_heads
+from .held_out import Places, split
 from .label_losses import label_losses, label_tensor, right
 from .models import Batch, Subject, check_finite
 from .runtime_edits import HeadScales
 from .tap import tap
 
-Places = npt.NDArray[np.intp]
+SHORTEST = 1e-4  # a reach below which the search has arrived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class GateStep:
     held_accuracy: float | None  # None where rows are not predicted
     least_gate: float
     price: float  # the Lagrange multiplier of the loss
+    forward: bool  # False: no better than the step before, and tried again nearer
 
 
 def learn_head_gates(
@@ -55,12 +56,12 @@ def learn_head_gates(
 ) -> Subject:
     """A new Subject with every head scaled by a factor from 0 to 1 that was learned; the old one stays as it is.
 
-    The gap is sum of weight * score. Its square, as a part of what it was, is made smaller by gradient steps from all
-    gates open (no gate moves by more than `rate`, and by less with every step), under the constraint that the mean loss
-    rises by no more than `allowed`: to first order within each step, by a Lagrange multiplier solved for there (linearised
-    constraint in a trust region, Nocedal & Wright 2006, chapter 18). Both gradients are exact, over all rows trained on. The step that is kept has
-    the smallest |gap| on the rows held out, among those that keep the constraint there; no step at all where none is better.
-    That gap is the best of many: judge the Subject on rows that were given to neither part.
+    The gap is sum of weight * score. Its square, as a part of what it was, is made smaller step by step from all gates
+    open, while the mean loss rises by no more than `allowed` (`constrained_step`: to first order in each step, at a price
+    that is solved for). Both gradients are exact, over all rows trained on. A step that leads no further is tried again
+    nearer. The one kept has the smallest |gap| on the rows held out, among those that keep to `allowed` there; no
+    step at all where none is better. That gap is the best of many: judge the Subject on rows that were given to
+    neither part.
 
     The gates are an edit like pruned heads (`prune_heads`), and the whole path is in its parameters.
 
@@ -74,6 +75,7 @@ def learn_head_gates(
         held: the part of the rows held out; drawn with the seed, by sign of the weight and label where rows
             stand for themselves.
         steps: at most.
+        rate: by how much one gate moves in a step, at most.
         patience: steps without a better one after which the search ends.
 
     Raises:
@@ -150,46 +152,6 @@ def _checked(weights: Floats, rows: Rows) -> Floats:
             f"{int((signed > 0).sum())} weights are positive and {int((signed < 0).sum())} negative; a contrast has both."
         )
     return signed
-
-
-def split(
-    rows: Rows,
-    *strata: npt.NDArray[Any],
-    held: float,
-    clusters: Sequence[str] | None,
-    seed: int,
-) -> tuple[Places, Places]:
-    """Places of the rows to train on and of those held out, drawn with the seed.
-
-    Every stratum (a combination of the values given) gives its part, rounded; clusters are drawn whole instead.
-
-    Raises:
-        UsageError: `held` is no part, or clusters are not one per row.
-        DataError: one of the two parts is empty.
-    """
-    if not 0 < held < 1:
-        raise UsageError(f"held is {held}, a part of the rows between 0 and 1 is expected.")
-    if clusters is not None and len(clusters) != len(rows):
-        raise UsageError(
-            f"{len(clusters)} clusters were named for {len(rows)} rows; one for each is expected."
-        )
-    generator = np.random.default_rng(seed)
-    out = np.zeros(len(rows), dtype=bool)
-    if clusters is None:
-        keys = np.array([str(key) for key in zip(*(one.tolist() for one in strata), strict=True)])
-        for key in sorted(set(keys.tolist())):
-            places = generator.permutation(np.flatnonzero(keys == key))
-            out[places[: round(held * len(places))]] = True
-    else:
-        names = sorted(set(map(str, clusters)))
-        drawn = set(generator.permutation(np.array(names))[: round(held * len(names))].tolist())
-        out = np.array([str(name) in drawn for name in clusters])
-    if out.all() or not out.any():
-        raise DataError(
-            f"{int(out.sum())} of {len(rows)} validation rows would be held out (held={held:g}); both parts need some. Give "
-            "more rows."
-        )
-    return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -279,7 +241,8 @@ def _descend(
     flat = torch.ones(sum(heads.values()), dtype=torch.float64)
     path: list[GateStep] = []
     kept: list[dict[str, Tensor]] = []
-    price, best = 0.0, 0
+    stood: list[_Point] = []  # points that were steps forward
+    price, penalty, reach, best = 0.0, 0.0, rate, 0
     for step in tqdm(range(steps + 1), desc="head gates", unit="step", disable=not bar):
         gates = dict(zip(heads, torch.split(flat.clone(), list(heads.values())), strict=True))
         leaves = {layer: gate.clone().to(subject.device).requires_grad_() for layer, gate in gates.items()}
@@ -287,6 +250,13 @@ def _descend(
         held_gap, held_loss, held_accuracy, _, _ = parts[1].measured(subject, gates, False)
         if of_gap is None or of_loss is None:
             raise DataError("there are no rows to train on.")
+        if step == 0 and (gap == 0 or held_gap == 0):
+            raise UsageError("the gap is zero already on these rows: there is nothing to shrink.")
+        first_gap, limit = (path[0].gap, path[0].loss + allowed) if path else (gap, loss + allowed)
+        here = _Point(
+            flat=flat, gap=gap / first_gap, loss=loss - limit, of_gap=of_gap / first_gap, of_loss=of_loss
+        )
+        forward = not stood or here.merit(penalty) < stood[-1].merit(penalty)
         path.append(
             GateStep(
                 step=step,
@@ -297,53 +267,40 @@ def _descend(
                 held_accuracy=held_accuracy,
                 least_gate=float(flat.min()),
                 price=price,
+                forward=forward,
             )
         )
         kept.append(gates)
-        start = path[0]
-        if step == 0 and (gap == 0 or held_gap == 0):
-            raise UsageError("the gap is zero already on these rows: there is nothing to shrink.")
-        within = held_loss <= start.held_loss + allowed
-        better = abs(held_gap) < abs(path[best].held_gap) or path[best].held_loss > start.held_loss + allowed
-        if within and better:
+        floor = path[0].held_loss + allowed
+        better = abs(held_gap) < abs(path[best].held_gap) or path[best].held_loss > floor
+        if held_loss <= floor and better:
             best = step
         elif step - best >= patience:
             break
-        slope = 2 * gap / start.gap**2 * of_gap
-        moved, price = _moved(
-            flat, slope, of_loss, start.loss + allowed - loss, rate / (1 + step / 10) ** 0.5
+        if forward:
+            stood.append(here)
+            reach = min(rate, 1.5 * reach)
+        else:
+            reach *= 0.4
+        now = stood[-1]
+        flat, price = constrained_step(
+            now.flat, 2 * now.gap * now.of_gap, now.of_loss, room=-now.loss, reach=reach
         )
-        if torch.equal(moved, flat):
+        penalty = max(penalty, 2 * price)
+        if reach < SHORTEST or torch.equal(flat, now.flat):
             break
-        flat = moved
     return path, kept
 
 
-def _moved(flat: Tensor, slope: Tensor, of_loss: Tensor, room: float, reach: float) -> tuple[Tensor, float]:
-    """The gates after one step, and the price of the loss at it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Point:
+    """Gates with the gap as a part of the first one, the loss beyond its limit, and both gradients."""
 
-    A step down `slope`, no gate by more than `reach` or out of [0, 1], after which the loss has risen by no more than
-    `room` to first order: the price is the least for which that holds, found by bisection (the loss's rise falls with
-    it). Where no price does, the one that brings the loss down most.
-    """
-    low, high = (flat - reach).clamp(min=0.0), (flat + reach).clamp(max=1.0)
-    # A gate that is shut, or fully open, cannot move further that way: it has no say in the step's length.
-    free = ~(((flat >= 1) & (slope < 0)) | ((flat <= 0) & (slope > 0)))
-    steepest, costliest = float((slope * free).abs().max()), float(of_loss.abs().max())
-    length = reach / steepest if steepest > 0 else reach
+    flat: Tensor
+    gap: float
+    loss: float
+    of_gap: Tensor
+    of_loss: Tensor
 
-    def at(price: float) -> Tensor:
-        return (flat - length * (slope + price * of_loss)).clamp(low, high)
-
-    def rise(price: float) -> float:
-        return float(of_loss @ (at(price) - flat)) - room
-
-    if rise(0.0) <= 0 or costliest == 0:
-        return at(0.0), 0.0
-    below, above = 0.0, max(steepest, 1e-12) / costliest
-    while rise(above) > 0 and above < 1e6 * max(steepest, 1e-12) / costliest:
-        below, above = above, 2 * above
-    for _ in range(50):
-        middle = (below + above) / 2
-        below, above = (middle, above) if rise(middle) > 0 else (below, middle)
-    return at(above), above
+    def merit(self, penalty: float) -> float:
+        return self.gap**2 + penalty * max(0.0, self.loss)

@@ -258,13 +258,17 @@ def _load_unedited(
     quantise: str | None,
     adapter: Path | None,
 ) -> Subject:
-    if (path / "clinometer.json").exists():
+    from .low_rank_folders import is_low_rank, load_low_rank
+
+    factorised = is_low_rank(path)
+    if factorised or (path / "clinometer.json").exists():
         only = {"task": task, "candidates": candidates, "device_map": device_map, "adapter": adapter}
         given = [name for name, value in only.items() if value is not None]
         if given:
-            raise ModelError(
-                f"{path} was saved by Clinometer; {first(given)} is for Hugging Face folders only."
-            )
+            what = "holds factorised layers" if factorised else "was saved by Clinometer"
+            raise ModelError(f"{path} {what}; {first(given)} is for plain Hugging Face folders only.")
+        if factorised:
+            return load_low_rank(path, device=str(where), dtype=dtype, positive=positive, quantise=quantise)
         return _load_ours(path, where, dtype, positive, quantise)
     if (path / "config.json").exists():
         from .hugging_face import load_hugging_face

@@ -1,4 +1,4 @@
-"""A Subject whose score is a smooth stand-in for "score above the threshold", so that a thresholded rate has shares."""
+"""A Subject whose score is a smooth stand-in for "score above the threshold", for rates that need shares."""
 
 import dataclasses
 import math

@@ -6,6 +6,7 @@ from scipy import sparse, stats
 
 from clinometer.bias.bootstrap_t import bootstrap_t
 from clinometer.bias.influence import difference, mean
+from clinometer.bias.upper_quantiles import UpperQuantiles
 from clinometer.errors import DataError
 
 
@@ -152,3 +153,16 @@ def test_within_strata_the_error_is_that_of_the_standardised_difference():
     assert bootstrap_t(values[:, None], weights, replicates=200).error[0] > 4 * expected
     alone = np.where(np.arange(400) == 0, 9, stratum)  # a stratum of one row has no variance of its own
     assert bootstrap_t(values[:, None], weights, stratum=alone, replicates=60).error[0] > expected
+
+
+def test_upper_quantiles_are_numpys_whatever_comes_when():
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(101, 7))
+    values[generator.random((101, 7)) < 0.3] = np.nan
+    values[:, 6] = np.nan
+    for confidence in (0.5, 0.9, 0.95, 0.99):
+        made = UpperQuantiles(7, 101, confidence)
+        for part in np.array_split(values, 6):
+            made.add(part)
+        expected = [np.quantile(c[~np.isnan(c)], confidence, method="higher") for c in values.T[:6]]
+        np.testing.assert_array_equal(made.quantile(-1.0), [*expected, -1.0])

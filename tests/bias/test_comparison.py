@@ -8,6 +8,7 @@ import pytest
 from clinometer.bias.comparison import compare
 from clinometer.bias.groups import ALL
 from clinometer.bias.matching import match
+from clinometer.bias.metrics import RATES
 from clinometer.bias.paired import newcombe_paired, pair
 from clinometer.bias.policy import parse_policy
 from clinometer.errors import DataError, PolicyError, UsageError
@@ -523,3 +524,17 @@ def test_of_says_what_was_compared():
         made.of("accuracy", "x")
     assert made.of("accuracy", ALL).group == ALL
     assert "no margin declared" in repr(made)
+
+
+def test_the_interval_of_a_rate_s_change_ends_where_rates_end():
+    """Two rows of a group: Student's interval alone would reach to nine."""
+    columns = {"id": list("abcdef"), "g": ["x"] * 2 + ["y"] * 4, "label": [1, 0, 1, 0, 1, 0]}
+    before, after = (
+        from_columns({**columns, "p": p}, id="id", label="label", prediction="p", groups=["g"])
+        for p in ([1, 0, 1, 0, 1, 1], [0, 0, 1, 1, 1, 0])
+    )
+    made = compare(before, after)
+    for one in made.changes:
+        if one.low is not None and one.metric in {metric.name for metric in RATES}:
+            end = 2 if one.is_gap else 1
+            assert -end <= one.low <= one.high <= end, one

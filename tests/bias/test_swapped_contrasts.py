@@ -1,4 +1,4 @@
-"""Pairs weigh against their twins, in whichever direction they were written; both ways of weighing give one gap."""
+"""Pairs weigh against their twins, whichever was written first; both ways of weighing give one gap."""
 
 import dataclasses
 

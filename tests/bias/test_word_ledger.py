@@ -1,4 +1,4 @@
-"""A gap divided among words adds up, rare words stay in the sum, and intervals hold their rate for all words at once."""
+"""A gap among words adds up, rare words stay in the sum, intervals hold their rate for all words at once."""
 
 import dataclasses
 import tracemalloc

@@ -9,6 +9,7 @@ import torch
 from clinometer.errors import DataError, UsageError
 from clinometer.interpret.augmentation import tune_on_copies
 from clinometer.interpret.edits import IN_WEIGHTS, save
+from clinometer.interpret.held_out import split
 from clinometer.interpret.models import Subject, load, score
 from clinometer.records import Rows
 from reference.edit_subjects import subject_and_rows
@@ -102,8 +103,6 @@ def test_the_loss_is_that_of_rows_and_copies_alike(subject, rows):
         .edits[0]
         .parameters
     )
-    from clinometer.interpret.learned_gates import split
-
     _, held = split(rows, np.asarray(rows.labels), held=0.5, clusters=None, seed=0)
     own, copy = score(subject, rows), dict(zip(originals, score(subject, copies), strict=True))
     losses, moved = [], []

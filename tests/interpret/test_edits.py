@@ -191,8 +191,8 @@ def test_a_module_whose_heads_are_gated_as_it_runs_is_not_run_past_the_gates(mad
 
 
 def test_what_would_come_back_as_something_else_is_not_saved(made, tmp_path):
-    subject, rows = made["own"]
-    with pytest.raises(ModelError, match="its unit is 'probability'|its target is 'probability of approved'"):
+    subject, _ = made["own"]
+    with pytest.raises(ModelError, match="its target is 'probability of approved'"):
         edits.save(aimed(subject, "probability"), tmp_path / "aimed")
     bert, _ = made["bert"]
     with pytest.raises(ModelError, match="its target is 'probability of good'"):
@@ -205,7 +205,7 @@ def test_what_would_come_back_as_something_else_is_not_saved(made, tmp_path):
 
 
 def test_a_quantised_subject_is_not_saved(made, tmp_path):
-    subject, rows = made["bert"]
+    subject, _ = made["bert"]
     edits.save(subject, tmp_path / "plain")
     small = load(tmp_path / "plain", quantise="int8")
     with pytest.raises(ModelError, match="is quantised"):
@@ -313,8 +313,8 @@ def test_gates_of_another_number_of_heads_are_refused(made):
     )
     with pytest.raises(ModelError, match="has 2 heads, and 3 gates"):
         score(edits.with_edit(copied(subject, rows), edit), rows)
-    with pytest.raises(ModelError, match="has no layer 'encoder.layers.9.attention'"):
-        other = dataclasses.replace(edit, place={**place, "layers": ["encoder.layers.9.attention"]})
+    other = dataclasses.replace(edit, place={**place, "layers": ["encoder.layers.9.attention"]})
+    with pytest.raises(ModelError, match=r"has no layer 'encoder\.layers\.9\.attention'"):
         edits.with_edit(copied(subject, rows), other)
 
 

@@ -221,7 +221,7 @@ def test_what_cannot_be_erased_is_refused(made, shapes_unchecked):
         erase_concept(subject, rows, np.ones(8), module=block)
     with pytest.raises(UsageError, match=r"one value per row \(8\)"):
         erase_concept(subject, rows, ["x", "y"], module=block)
-    with pytest.raises(ModelError, match="did you mean 'encoder.layers.0'"):
+    with pytest.raises(ModelError, match=r"did you mean 'encoder\.layers\.0'"):
         erase_concept(subject, rows, CONCEPT, module="encoder.layer.0")
     with pytest.raises(UsageError, match="ran 0 time"):
         erase_concept(subject, rows, CONCEPT, module="encoder.layers")

@@ -11,7 +11,8 @@ from clinometer.errors import DataError, UsageError
 from clinometer.interpret.edits import AT_RUN_TIME, IN_WEIGHTS, save
 from clinometer.interpret.folding import heads_of
 from clinometer.interpret.gates import gates
-from clinometer.interpret.learned_gates import learn_head_gates, split
+from clinometer.interpret.held_out import split
+from clinometer.interpret.learned_gates import learn_head_gates
 from clinometer.interpret.models import Subject, load, score
 from clinometer.records import Floats, Rows
 from reference.edit_subjects import race_weights, subject_and_rows
@@ -39,9 +40,9 @@ def slow(subject: Subject, rows: Rows, weights: Floats, gate: Floats) -> tuple[f
 
 def test_the_path_ends_at_the_constrained_optimum(subject, rows):
     weights = race_weights(rows)
-    learned = learn_head_gates(subject, rows, weights, allowed=0.02, steps=40, patience=40)
+    learned = learn_head_gates(subject, rows, weights, allowed=0.02, steps=24, patience=24)
     told = learned.edits[0].parameters
-    last = told["path"][-1]
+    last = [one for one in told["path"] if one["forward"]][-1]
     trained, _ = split(rows, np.sign(weights), np.asarray(rows.labels), held=0.3, clusters=None, seed=0)
     part = rows.take(trained)
     own = race_weights(part)
@@ -51,21 +52,24 @@ def test_the_path_ends_at_the_constrained_optimum(subject, rows):
     known: dict[bytes, tuple[float, float]] = {}
 
     def at(gate: Floats) -> tuple[float, float]:
-        return known.setdefault(gate.tobytes(), known.get(gate.tobytes()) or slow(subject, part, own, gate))
+        key = gate.tobytes()
+        if key not in known:
+            known[key] = slow(subject, part, own, gate)
+        return known[key]
 
     found = minimize(
         lambda g: (at(g)[0] / gap) ** 2,
         np.array([0.6, 0.3, 0.3, 0.9]),
         bounds=[(0, 1)] * 4,
         method="SLSQP",
-        options={"eps": 1e-3, "maxiter": 25},
+        options={"eps": 1e-3},
         constraints={"type": "ineq", "fun": lambda g: loss + 0.02 - at(g)[1]},
     )
-    best, lost = slow(subject, part, own, found.x)
+    best, lost = at(found.x)
+    assert lost <= loss + 0.02 + 1e-4
     assert abs(best) < 0.6 * abs(gap)  # negative control: there is something to gain
-    assert abs(last["gap"]) == pytest.approx(abs(best), abs=0.02)
+    assert abs(last["gap"]) == pytest.approx(abs(best), abs=0.01)
     assert last["loss"] <= loss + 0.02 + 1e-3
-    assert lost <= loss + 0.02 + 1e-3
 
 
 def test_more_may_be_lost_and_more_is_gained_and_the_floor_holds(subject, rows):
@@ -73,7 +77,7 @@ def test_more_may_be_lost_and_more_is_gained_and_the_floor_holds(subject, rows):
     before = score(subject, rows)
     gaps = []
     for allowed in (0.0, 0.1, 1.0):
-        learned = learn_head_gates(subject, rows, weights, allowed=allowed, steps=25)
+        learned = learn_head_gates(subject, rows, weights, allowed=allowed, steps=12)
         told = learned.edits[0].parameters
         kept = told["path"][told["kept_step"]]
         assert told["gap"] == [told["path"][0]["held_gap"], kept["held_gap"]]
@@ -154,7 +158,7 @@ def test_clusters_are_not_torn_apart(rows):
 
 def test_a_floor_out_of_reach_is_said_to_be(subject, rows):
     with pytest.raises(
-        UsageError, match="the utility floor is out of reach: the mean loss held out is .* the least in"
+        UsageError, match=r"the utility floor is out of reach: the mean loss held out is .* the least in"
     ):
         learn_head_gates(subject, rows, race_weights(rows), allowed=-1.0, steps=3)
 
@@ -173,7 +177,7 @@ def test_rows_that_cannot_say_are_refused(subject, rows):
         learn_head_gates(subject, rows, np.abs(weights))
     with pytest.raises(DataError, match="both parts need some"):
         learn_head_gates(subject, rows.take([0, 1]), np.array([1.0, -1.0]), held=0.3)
-    with pytest.raises(DataError, match="no row (trained on|held out) has a"):
+    with pytest.raises(DataError, match=r"no row (trained on|held out) has a"):
         learn_head_gates(subject, rows.take([0, 1]), np.array([1.0, -1.0]), held=0.5, clusters=["a", "b"])
     with pytest.raises(UsageError, match="between 0 and 1"):
         learn_head_gates(subject, rows, weights, held=1.0)

@@ -203,3 +203,14 @@ def test_other_tasks_are_refused_with_the_way_out(tmp_path):
     path = text_folder(tmp_path, "BertForMaskedLM")
     with pytest.raises(ModelError, match=r"masked language model.*in memory"):
         save_low_rank(path, tmp_path / "thin", rank=2)
+
+
+def test_a_factorised_folder_is_loaded_like_any_other(folder, tmp_path):
+    """`load` knows it, and refuses what is for plain folders."""
+    save_low_rank(folder, tmp_path / "low", rank=2)
+    np.testing.assert_array_equal(
+        score(load(tmp_path / "low"), TEST), score(load_low_rank(tmp_path / "low"), TEST)
+    )
+    assert not np.allclose(score(load(tmp_path / "low"), TEST), score(load(folder), TEST))
+    with pytest.raises(ModelError, match="holds factorised layers; 'candidates'"):
+        load(tmp_path / "low", candidates=["good", "bad"])

@@ -12,13 +12,14 @@ from clinometer.interpret.audited import Audited, decision_rate, mean_score
 from clinometer.interpret.head_paths import head_paths
 from clinometer.interpret.interventions import every_head
 from clinometer.interpret.mediation import mediate
-from clinometer.interpret.models import score
+from clinometer.interpret.models import load, score
 from clinometer.interpret.paired_effects import drawn_again, of_scores, paired
 from clinometer.interpret.random_sets import random_sets
 from clinometer.interpret.screening import screen, screening_of, unit_effects
 from clinometer.interpret.verification import verify
-from reference.mediating import closed, contrast, guilty, lines
-from reference.sentences import bert_classifier, texts
+from reference.mediating import closed, contrast, gpt2, guilty, halves, lines, pictures
+from reference.model_folders import image_folder
+from reference.sentences import bert_classifier, sentences, texts
 
 QUICK = {"replicates": 400}
 
@@ -91,6 +92,26 @@ def test_what_is_reported_is_what_the_model_does(split):
     assert found.together.heads == tuple(test.heads[0] for test in found.tests)
     assert found.tests[0].heads == (head,)
     assert found.critical > stats.t.ppf(0.975, 23) * 0.95  # no smaller than that of one test
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "vit"])
+def test_other_models_are_verified_in_the_same_way(kind, tmp_path):
+    if kind == "bert":
+        subject, rows = bert_classifier(), sentences(12)
+        subject.module.double()
+    elif kind == "gpt2":
+        subject, rows = gpt2(12)
+    else:
+        subject, rows = load(image_folder(tmp_path, "ViT"), dtype="float64"), pictures(12)
+    first, held_out = rows.take(range(6)), rows.take(range(6, 12))
+    given, other = halves(first), halves(held_out)
+    screening = screen(subject, first, given)
+    found = verify(subject, held_out, other, screening, how="zero", n_candidates=2, replicates=200)
+    kept = held_out.take(np.flatnonzero(other.weights))
+    for test, changed in zip((*found.tests, found.together), found.changed, strict=True):
+        assert changed == pytest.approx(closed(subject, kept, test.heads), abs=1e-9)
+        assert test.after == pytest.approx(other.weights[other.weights != 0] @ changed, abs=1e-9)
+        assert np.abs(changed - found.scores).max() > 1e-6  # control: each does something
 
 
 def test_the_thresholded_metric_itself_is_recomputed(split):

@@ -1,5 +1,7 @@
 """Patching: effects are those of running the model with a head's output put in; a known mediator takes all of it."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +126,29 @@ def test_ablation_gives_what_gates_give_one_set_at_a_time():
         with gates(subject, {(layer, h): Constant(means[layer][h]) for layer, h in one}):
             assert found == pytest.approx(score(subject, rows), abs=1e-10)
     assert np.abs(mean[1] - zero[1]).max() > 1e-3  # control: it matters what is put in place
+
+
+def test_queries_keys_and_values_of_the_first_block_changed_are_not_computed_again(monkeypatch):
+    subject = bert_classifier()
+    rows = texts("the film was good", "the film was bad")
+    names = {id(part): name for name, part in subject.module.named_modules()}
+    ran = Counter()
+    plain = torch.nn.Linear.forward
+
+    def counted(self, x):
+        ran[names[id(self)].removeprefix("bert.encoder.")] += 1
+        return plain(self, x)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", counted)
+    sets = [
+        ((f"bert.encoder.layer.{layer}.attention.self", head),) for layer in range(2) for head in range(2)
+    ]
+    found = ablated(subject, rows, sets, how="zero")
+    assert [ran[f"layer.0.{name}"] for name in ("attention.self.query", "attention.output.dense")] == [1, 2]
+    assert [ran[f"layer.1.{name}"] for name in ("attention.self.value", "attention.output.dense")] == [2, 3]
+    monkeypatch.undo()
+    for scores, one in zip(found, sets, strict=True):
+        assert scores == pytest.approx(closed(subject, rows, one), abs=1e-6)
 
 
 def test_means_are_over_real_queries_at_each_position():

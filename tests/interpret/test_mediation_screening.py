@@ -15,60 +15,12 @@ from clinometer.interpret.mean_outputs import mean_outputs
 from clinometer.interpret.models import load, score, wrap
 from clinometer.interpret.screening import Unit, screen, screening_of, unit_effects, weighted_error
 from clinometer.records import Contrast, Rows
-from reference.mediating import contrast, guilty, lines, path_shares, slope
+from reference.mediating import contrast, gpt2, guilty, halves, lines, path_shares, pictures, slope
 from reference.model_folders import image_folder
 from reference.sentences import bert_classifier, sentences
 from reference.subjects import applicants, fitted
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-
-
-def halves(rows, *, seed=0):
-    """A contrast of two arbitrary halves of any rows, one row left out."""
-    weights = np.zeros(len(rows))
-    order = np.random.default_rng(seed).permutation(len(rows) - 1)
-    n = len(order) // 2
-    weights[order[:n]], weights[order[n:]] = 1 / n, -1 / (len(order) - n)
-    return Contrast(
-        attribute="half",
-        group="one",
-        reference="other",
-        ids=rows.ids,
-        weights=weights,
-        n_group=n,
-        n_reference=len(order) - n,
-    )
-
-
-def gpt2():
-    """A tiny GPT-2 with a head of two labels, which reads rows of numbers padded with 0."""
-    torch.manual_seed(0)
-    config = transformers.GPT2Config(
-        n_embd=16, n_layer=2, n_head=4, vocab_size=30, n_positions=12, num_labels=2, pad_token_id=0
-    )
-    model = transformers.GPT2ForSequenceClassification(config).double().eval()
-    generator = np.random.default_rng(0)
-    ids = generator.integers(1, 30, (9, 8))
-    lengths = generator.integers(4, 9, 9)
-    ids[np.arange(8) >= lengths[:, None]] = 0
-
-    def encode(rows):
-        numbers = torch.as_tensor(ids[rows.inputs["place"]])
-        return {"input_ids": numbers, "attention_mask": (numbers > 0).long()}
-
-    subject = wrap(
-        model,
-        lambda batch: model(**batch).logits,
-        encode=encode,
-        names=lambda rows: tuple(("t",) * int(lengths[i]) for i in rows.inputs["place"]),
-        labels=("no", "yes"),
-    )
-    return subject, Rows(ids=tuple(f"g{i}" for i in range(9)), inputs={"place": np.arange(9)})
-
-
-def pictures(n=3):
-    pixels = np.random.default_rng(0).integers(0, 256, (n, 20, 30, 3), dtype=np.uint8)
-    return Rows(ids=tuple(f"p{i}" for i in range(n)), inputs={"pixels": pixels})
 
 
 @pytest.fixture(scope="module", params=["own text", "own table", "bert", "gpt2", "vit"])

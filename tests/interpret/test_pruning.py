@@ -1,7 +1,5 @@
 """Pruned heads give nothing, or their mean, and the scores are those of a gate; where possible, in the weights."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -95,7 +93,7 @@ def test_a_projection_without_a_bias_takes_no_means_and_says_so(tmp_path):
     assert held.edits[0].way == AT_RUN_TIME
     assert "no bias" in held.edits[0].parameters["why_not_in_the_weights"]
     with pytest.raises(
-        UsageError, match="cannot be folded into weights, for the projection behind .* has no bias"
+        UsageError, match=r"cannot be folded into weights, for the projection behind .* has no bias"
     ):
         prune_heads(subject, [(layer, 0)], rows, instead="mean", way="weights")
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from clinometer.interpret.gates import gates
-from clinometer.interpret.models import ours, score
+from clinometer.interpret.models import ours, score, wrap
 from clinometer.interpret.preprocessing import TextPreprocessor
 from clinometer.interpret.transformer import Architecture, Classifier
 from clinometer.records import Contrast, Rows
@@ -145,3 +145,62 @@ def other_output(subject, rows, donors, head):
         with gates(subject, {head: Patch(seen)}):
             made.append(score(subject, rows.take([i]))[0])
     return np.array(made)
+
+
+def halves(rows, *, seed=0):
+    """A contrast of two arbitrary halves of any rows, one row left out."""
+    weights = np.zeros(len(rows))
+    order = np.random.default_rng(seed).permutation(len(rows) - 1)
+    n = len(order) // 2
+    weights[order[:n]], weights[order[n:]] = 1 / n, -1 / (len(order) - n)
+    return Contrast(
+        attribute="half",
+        group="one",
+        reference="other",
+        ids=rows.ids,
+        weights=weights,
+        n_group=n,
+        n_reference=len(order) - n,
+    )
+
+
+def gpt2(n=9):
+    """A tiny GPT-2 with a head of two labels, which reads rows of numbers padded with 0."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        n_embd=16,
+        n_layer=2,
+        n_head=4,
+        vocab_size=30,
+        bos_token_id=1,
+        eos_token_id=2,
+        n_positions=12,
+        num_labels=2,
+        pad_token_id=0,
+    )
+    model = transformers.GPT2ForSequenceClassification(config).double().eval()
+    generator = np.random.default_rng(0)
+    ids = generator.integers(1, 30, (n, 8))
+    lengths = generator.integers(4, 9, n)
+    ids[np.arange(8) >= lengths[:, None]] = 0
+
+    def encode(rows):
+        numbers = torch.as_tensor(ids[rows.inputs["place"]])
+        return {"input_ids": numbers, "attention_mask": (numbers > 0).long()}
+
+    subject = wrap(
+        model,
+        lambda batch: model(**batch).logits,
+        encode=encode,
+        names=lambda rows: tuple(("t",) * int(lengths[i]) for i in rows.inputs["place"]),
+        labels=("no", "yes"),
+    )
+    return subject, Rows(ids=tuple(f"g{i}" for i in range(n)), inputs={"place": np.arange(n)})
+
+
+def pictures(n=3):
+    """Images of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 20, 30, 3), dtype=np.uint8)
+    return Rows(ids=tuple(f"p{i}" for i in range(n)), inputs={"pixels": pixels})
