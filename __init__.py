@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from .explained_gap import why as why
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
+    from .interpret.augmentation import tune_on_copies as tune_on_copies
+    from .interpret.distillation import distil as distil
+    from .interpret.edits import save as save_subject
+    from .interpret.erasure import erase_concept as erase_concept
     from .interpret.every_label import attribute_every_label as attribute_every_label
     from .interpret.faithfulness import faithfulness as faithfulness
     from .interpret.gates import Edge as Edge
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from .interpret.interventions import every_head as every_head
     from .interpret.interventions import intervene as intervene
     from .interpret.keeping import Keep as Keep
+    from .interpret.learned_gates import learn_head_gates as learn_head_gates
     from .interpret.methods import METHODS as METHODS
     from .interpret.methods import attribute as attribute
     from .interpret.models import Subject as Subject
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
     from .interpret.models import wrap as wrap
     from .interpret.plausibility import plausibility as plausibility
     from .interpret.probe import probe as probe
+    from .interpret.pruning import prune_heads as prune_heads
     from .interpret.pseudo_likelihood import pseudo_log_likelihood as pseudo_log_likelihood
     from .interpret.sanity import randomisation as randomisation
     from .interpret.shortcuts import planted_shortcut as planted_shortcut
@@ -84,6 +90,7 @@ if TYPE_CHECKING:
     from .interpret.tracing import head_statistics as head_statistics
     from .interpret.tracing import plan_trace as plan_trace
     from .interpret.tracing import trace as trace
+    from .interpret.variants import variant as variant
     from .merging import merge as merge
     from .mitigating import mitigate as mitigate
     from .records import Attribution as Attribution
@@ -131,7 +138,9 @@ _WHERE = {
     "compare_models": ".variant_comparison",
     "compare_pairs": ".bias.counterfactuals",
     "contrast": ".bias.ledger",
+    "distil": ".interpret.distillation",
     "equalized_odds": ".bias.presets",
+    "erase_concept": ".interpret.erasure",
     "every_head": ".interpret.interventions",
     "expand": ".bias.suite_rows",
     "faithfulness": ".interpret.faithfulness",
@@ -152,6 +161,7 @@ _WHERE = {
     "in_windows": ".interpret.spans",
     "in_words": ".interpret.spans",
     "intervene": ".interpret.interventions",
+    "learn_head_gates": ".interpret.learned_gates",
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
     "local_law_144": ".bias.local_law_144",
@@ -163,6 +173,7 @@ _WHERE = {
     "plausibility": ".interpret.plausibility",
     "policy_schema": ".bias.policy",
     "probe": ".interpret.probe",
+    "prune_heads": ".interpret.pruning",
     "pseudo_log_likelihood": ".interpret.pseudo_likelihood",
     "randomisation": ".interpret.sanity",
     "read_evidence": ".evidence_files:read",
@@ -172,6 +183,7 @@ _WHERE = {
     "read_suite": ".bias.suites",
     "read_trace": ".interpret.trace_files",
     "review": ".review",
+    "save_subject": ".interpret.edits:save",
     "scan": ".sources",
     "score": ".interpret.models",
     "slices": ".bias.slices",
@@ -179,6 +191,8 @@ _WHERE = {
     "to_metric_frame": ".bias.fairlearn_frames",
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
+    "tune_on_copies": ".interpret.augmentation",
+    "variant": ".interpret.variants",
     "view": ".interpret.head_effects",
     "why": ".explained_gap",
     "word_differences": ".bias.words",
@@ -217,7 +231,9 @@ __all__ = [
     "compare_models",
     "compare_pairs",
     "contrast",
+    "distil",
     "equalized_odds",
+    "erase_concept",
     "every_head",
     "expand",
     "faithfulness",
@@ -238,6 +254,7 @@ __all__ = [
     "in_windows",
     "in_words",
     "intervene",
+    "learn_head_gates",
     "ledger",
     "load",
     "local_law_144",
@@ -249,6 +266,7 @@ __all__ = [
     "plausibility",
     "policy_schema",
     "probe",
+    "prune_heads",
     "pseudo_log_likelihood",
     "randomisation",
     "read_evidence",
@@ -258,6 +276,7 @@ __all__ = [
     "read_suite",
     "read_trace",
     "review",
+    "save_subject",
     "scan",
     "score",
     "slices",
@@ -265,6 +284,8 @@ __all__ = [
     "to_metric_frame",
     "trace",
     "trace_generation",
+    "tune_on_copies",
+    "variant",
     "view",
     "why",
     "word_differences",

@@ -11,7 +11,7 @@ beside the checkout, or --data and --model), after a run of a few rows each, as 
   the time multiplied;
 * naive by length: the same with rows of about one length together;
 * exact: all heads, prefixes shared and several heads in one batch (`ablation.ablated`);
-* screening: all heads to first order from one backward pass (`screening.unit_effects`), beside one forward and
+* screening: all heads to first order from one backward pass (`gate_effects.unit_effects`), beside one forward and
   one backward pass of the model over the same batches.
 
 What is compared must be the same: exact scores equal naive ones to 1e-4. Spearman's correlation is that of the
@@ -35,10 +35,10 @@ from scipy import stats
 
 from clinometer.interpret.ablation import ablated
 from clinometer.interpret.batches import bucketed
+from clinometer.interpret.gate_effects import unit_effects
 from clinometer.interpret.gates import gates
 from clinometer.interpret.interventions import every_head
 from clinometer.interpret.models import Subject, load
-from clinometer.interpret.screening import unit_effects
 from clinometer.records import Rows
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -1,4 +1,4 @@
-"""Where the feed-forward blocks of a model are, found by the shapes of its linear layers, with gates on their outputs."""
+"""Where the feed-forward blocks of a model are, found by the shapes of linear layers; gates on their outputs."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

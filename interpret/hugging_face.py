@@ -227,7 +227,7 @@ def _writer(
         module: Any = subject.module
         with bar_on_a_terminal_only():
             module.save_pretrained(folder)
-        for file in _files(path, (*TOKENIZER_FILES, *PROCESSOR_FILES)):
+        for file in _files(path, (*TOKENIZER_FILES, *PROCESSOR_FILES, "tekken.json", "*.jinja")):
             shutil.copyfile(file, folder / file.name)
         # The positive label may have been chosen since; a tagger has it only where it was asked for.
         named = kind.has_labels and kind.name != "token classification"

@@ -199,7 +199,7 @@ def load(
     """A Subject from a folder: one saved by Clinometer, or a Hugging Face model for one of eight tasks.
 
     Only safetensors weights are read and no code of the folder is run. `docs/models.md` says of each task what is
-    scored, which columns the rows need, and what is refused.
+    scored, which columns the rows need, and what is refused. A folder that `edits.save` wrote comes back with its edits.
 
     Args:
         folder: holds `clinometer.json` (ours) or `config.json` (Hugging Face).

@@ -7,50 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from ..errors import DataError, UsageError, first
 from ..records import Contrast, Floats, Rows
 from .ablation import Head, ablated
 from .audited import Audited, mean_score
+from .gate_effects import Unit
+from .head_tests import POWER, HeadTest, claim, tested
 from .interventions import every_head
 from .models import Subject
-from .paired_effects import Paired, paired
+from .paired_effects import paired
 from .random_sets import random_sets
-from .screening import Screening, Unit, check_contrast
-
-POWER = 0.8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadTest:
-    """What taking one set of heads out did to the metric on held-out rows, and whether that is verified."""
-
-    heads: tuple[Head, ...]
-    claimed: int  # the sign of `removed` that screening claims; 0: it claims nothing
-    before: float
-    after: float
-    removed: float  # before - after
-    error: float  # standard error over resamples of rows, paired
-    low: float  # simultaneous over all sets tested
-    high: float
-    p: float  # max-T adjusted, two-sided
-    n_random: int  # other sets of as many heads
-    random_from: str  # "the same layers" or "the whole model"
-    random_rank: (
-        float | None
-    )  # share of sets that move the metric as far, this one counted; None without others
-    random_level: float  # what that share may be at most
-    detectable: (
-        float | None
-    )  # the effect that would be verified with a probability of 80 %; None: no row changed
-    verified: bool
-    reason: str  # why not; "" where it is
-
-    @property
-    def carries(self) -> bool:
-        """Whether it is verified that the metric is nearer to 0 without these heads."""
-        return self.verified and abs(self.after) < abs(self.before)
+from .screening import Screening, check_contrast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -201,13 +169,13 @@ def verify(
         seed=seed,
     )
     tests = tuple(
-        _test(
+        tested(
             one,
             judged,
             place,
             np.array([judged.removed[runs[frozenset(other)]] for other in some.sets]),
             some.source,
-            _claim(screening, one, metric.follows),
+            claim(screening, one, metric.follows),
             least,
             1 - confidence,
         )
@@ -291,66 +259,3 @@ def _degrees(contrast: Contrast, cluster: npt.NDArray[np.integer] | None) -> int
     if cluster is not None:
         return max(1, len(np.unique(cluster)) - 1)
     return min(int((contrast.weights > 0).sum()), int((contrast.weights < 0).sum())) - 1
-
-
-def _claim(screening: Screening, heads: Sequence[Head], follows: int) -> int:
-    """The sign that `before - after` is claimed to have."""
-    closing = math.fsum(screening.of(layer, head).closing for layer, head in heads)
-    along = follows or int(np.sign(screening.value))
-    return -int(np.sign(closing)) * along
-
-
-def _test(
-    heads: tuple[Head, ...],
-    judged: Paired,
-    place: int,
-    others: Floats,
-    source: str,
-    claimed: int,
-    least: float,
-    level: float,
-) -> HeadTest:
-    run = judged.tested[place]
-    removed, error = float(judged.removed[run]), float(judged.error[place])
-    low, high = removed - judged.critical * error, removed + judged.critical * error
-    n = len(others)
-    rank = None if not n else (1 + int(np.count_nonzero(np.abs(others) >= claimed * removed))) / (1 + n)
-    allowed = max(level, 1 / (1 + n))
-    detectable = None
-    if error > 0:
-        may_be_further = int(allowed * (1 + n) + 1e-9) - 1  # other sets
-        bar = float(np.sort(np.abs(others))[::-1][may_be_further]) if n > may_be_further else 0.0
-        detectable = max((judged.critical + float(stats.norm.ppf(POWER))) * error, bar, least)
-    reasons = []
-    if claimed == 0:
-        reasons.append("screening claims no direction")
-    elif error == 0:
-        reasons.append(
-            "no resample changes it" if removed else "taking it out changes the metric in no resample"
-        )
-    elif not (low > 0 if claimed > 0 else high < 0):
-        reasons.append("the interval of its effect does not exclude 0 on the claimed side")
-    if abs(removed) < least:
-        reasons.append(f"an effect of {least:g} was asked for")
-    if rank is None:
-        reasons.append("there is no other set of as many heads to compare with")
-    elif rank > allowed + 1e-12:
-        reasons.append(f"other heads move the metric as far ({rank:.3g} of sets, at most {allowed:.3g})")
-    return HeadTest(
-        heads=heads,
-        claimed=claimed,
-        before=judged.before,
-        after=judged.before - removed,
-        removed=removed,
-        error=error,
-        low=low,
-        high=high,
-        p=float(judged.p[place]),
-        n_random=n,
-        random_from=source,
-        random_rank=rank,
-        random_level=allowed,
-        detectable=detectable,
-        verified=not reasons,
-        reason="; ".join(reasons),
-    )

@@ -21,7 +21,7 @@ from clinometer.interpret.pruning import prune_heads
 from clinometer.interpret.targets import aimed
 from clinometer.records import Rows, plain
 from reference.edit_subjects import BLOCKS, NAMES, subject_and_rows
-from reference.model_folders import labelled, text_folder
+from reference.model_folders import image_folder, labelled, text_folder
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 CONCEPT = ["x", "y"] * 4
@@ -178,13 +178,38 @@ def test_the_positive_label_the_number_type_and_the_candidates_come_back(made, t
     assert np.array_equal(score(again, rows), score(pruned, rows))
 
 
-def test_a_module_whose_heads_are_gated_as_it_runs_is_not_run_past_the_gates(made):
+def test_a_module_whose_heads_are_gated_as_it_runs_is_not_run_past_the_gates(made, tmp_path):
     subject, rows = made["bert"]
     pruned = prune_heads(subject, [(0, 0)], rows, way="run time")
     batch = pruned.encode(rows)
     with pytest.raises(ModelError, match="Run it through the Subject"):
         pruned.module(**batch)
     subject.module(**batch)  # the one it was made of has no gates
+
+    # Nor is a text written past them; what is in the weights is there for whatever runs them.
+    words = load(text_folder(tmp_path / "gpt2", "GPT2LMHeadModel"))
+    gated = prune_heads(words, [(0, 0)], rows, way="run time")
+    with pytest.raises(ModelError, match="Run it through the Subject"):
+        cm.trace_generation(gated, rows.take([0]), max_new_tokens=2)
+    folded = prune_heads(words, [(0, 0)], rows, way="weights")
+    cm.trace_generation(folded, rows.take([0]), max_new_tokens=2)
+
+
+@pytest.mark.parametrize("way", ["weights", "run time"])
+def test_taggers_and_models_of_images_are_edited_too(made, way, tmp_path):
+    _, rows = made["bert"]
+    tagger = load(
+        text_folder(tmp_path / "tagger", "BertForTokenClassification", **labelled("O", "PER", "LOC"))
+    )
+    pixels = np.random.default_rng(0).integers(0, 255, size=(4, 12, 18, 3)).astype(np.uint8)
+    images = Rows(ids=tuple("abcd"), inputs={"pixels": pixels})
+    for subject, some in ((tagger, rows), (load(image_folder(tmp_path / "vit")), images)):
+        pruned = prune_heads(subject, [(0, 1)], some, way=way)
+        edits.save(pruned, tmp_path / "edited")
+        again = load(tmp_path / "edited")
+        assert np.array_equal(score(again, some), score(pruned, some))
+        assert not np.array_equal(score(subject, some), score(pruned, some))
+        assert again.target == subject.target
 
 
 # Refusals

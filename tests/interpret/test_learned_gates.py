@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from torch import Tensor, nn
 
 from clinometer.errors import DataError, UsageError
 from clinometer.interpret.edits import AT_RUN_TIME, IN_WEIGHTS, save
@@ -13,7 +14,7 @@ from clinometer.interpret.folding import heads_of
 from clinometer.interpret.gates import gates
 from clinometer.interpret.held_out import split
 from clinometer.interpret.learned_gates import learn_head_gates
-from clinometer.interpret.models import Subject, load, score
+from clinometer.interpret.models import Subject, load, score, wrap
 from clinometer.records import Floats, Rows
 from reference.edit_subjects import race_weights, subject_and_rows
 from reference.subjects import applicants, fitted
@@ -70,6 +71,38 @@ def test_the_path_ends_at_the_constrained_optimum(subject, rows):
     assert abs(best) < 0.6 * abs(gap)  # negative control: there is something to gain
     assert abs(last["gap"]) == pytest.approx(abs(best), abs=0.01)
     assert last["loss"] <= loss + 0.02 + 1e-3
+
+
+class TwoHeads(nn.Module):
+    """One token, two heads: the first hands on the group, the second the merit, and the score is their sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (x * self.scale)[:, :, None, None]  # (example, head, token, width)
+        return nn.functional.scaled_dot_product_attention(heads, heads, heads).sum(dim=(1, 2))
+
+
+def test_of_two_heads_the_guilty_one_is_shut_and_the_other_stays_open():
+    generator = np.random.default_rng(0)
+    group, merit = np.tile([1.0, -1.0], 60), np.repeat(generator.normal(size=60) * 3, 2)
+    rows = Rows(
+        ids=tuple(map(str, range(120))),
+        inputs={"x": np.column_stack([group, merit])},
+        labels=(merit > 0).astype(np.int64),
+    )
+    subject = wrap(TwoHeads().eval(), columns=("x",))
+    pairs = [f"pair {i // 2}" for i in range(120)]
+    learned = learn_head_gates(subject, rows, group / 60, clusters=pairs, steps=20, patience=20)
+    told = learned.edits[0].parameters
+    (shut, open_) = told["gates"]["TwoHeads"]
+    assert shut == pytest.approx(0.0, abs=0.01)
+    assert open_ == 1.0
+    assert told["gap"] == [pytest.approx(2.0), pytest.approx(0.0, abs=0.02)]
+    assert learned.edits[0].way == AT_RUN_TIME  # there is no projection to fold a gate into
+    assert np.abs(score(learned, rows) - merit).max() < 0.02
 
 
 def test_more_may_be_lost_and_more_is_gained_and_the_floor_holds(subject, rows):

@@ -1,4 +1,4 @@
-"""Verification: a guilty head is found and proved on other rows, a clean model has none, and nothing else is claimed."""
+"""Verification: a guilty head is proved on other rows, a clean model has none, nothing else is claimed."""
 
 import dataclasses
 import math
@@ -9,13 +9,14 @@ from scipy import stats
 
 from clinometer.errors import DataError, UsageError
 from clinometer.interpret.audited import Audited, decision_rate, mean_score
+from clinometer.interpret.gate_effects import unit_effects
 from clinometer.interpret.head_paths import head_paths
 from clinometer.interpret.interventions import every_head
 from clinometer.interpret.mediation import mediate
 from clinometer.interpret.models import load, score
 from clinometer.interpret.paired_effects import drawn_again, of_scores, paired
 from clinometer.interpret.random_sets import random_sets
-from clinometer.interpret.screening import screen, screening_of, unit_effects
+from clinometer.interpret.screening import screen, screening_of
 from clinometer.interpret.verification import verify
 from reference.mediating import closed, contrast, gpt2, guilty, halves, lines, pictures
 from reference.model_folders import image_folder

@@ -1,4 +1,4 @@
-"""Patching: effects are those of running the model with a head's output put in; a known mediator takes all of it."""
+"""Patching: effects are those of runs with a head's output put in; a known mediator takes all of it."""
 
 from collections import Counter
 

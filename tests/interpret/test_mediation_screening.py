@@ -9,11 +9,12 @@ from torch import nn
 
 from clinometer.errors import CaptureError, DataError, ModelError, UsageError
 from clinometer.interpret.feed_forward import feed_forward_blocks, scaled
+from clinometer.interpret.gate_effects import Unit, unit_effects
 from clinometer.interpret.gates import Constant, gates
 from clinometer.interpret.interventions import every_head
 from clinometer.interpret.mean_outputs import mean_outputs
 from clinometer.interpret.models import load, score, wrap
-from clinometer.interpret.screening import Unit, screen, screening_of, unit_effects, weighted_error
+from clinometer.interpret.screening import screen, screening_of, weighted_error
 from clinometer.records import Contrast, Rows
 from reference.mediating import contrast, gpt2, guilty, halves, lines, path_shares, pictures, slope
 from reference.model_folders import image_folder
