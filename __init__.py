@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .bias.audit import audit as audit
     from .bias.bins import bins as bins
     from .bias.comparison import compare as compare
+    from .bias.contrasts import conditional_gap as conditional_gap
+    from .bias.contrasts import matched_gap as matched_gap
+    from .bias.contrasts import mean_gap as mean_gap
     from .bias.counterfactuals import compare_pairs as compare_pairs
     from .bias.counterfactuals import flipped as flipped
     from .bias.counterfactuals import swapped as swapped
@@ -30,15 +33,22 @@ if TYPE_CHECKING:
     from .bias.local_law_144 import local_law_144 as local_law_144
     from .bias.metrics import METRICS as METRICS
     from .bias.monitor import monitor as monitor
+    from .bias.parts_of_gaps import parts_of_gap as parts_of_gap
     from .bias.policy import Policy as Policy
     from .bias.policy import policy_schema as policy_schema
     from .bias.policy import read_policy as read_policy
     from .bias.presets import equalized_odds as equalized_odds
+    from .bias.slice_contrasts import slice_gap as slice_gap
     from .bias.slices import slices as slices
     from .bias.suite_results import check as check_suite
     from .bias.suite_rows import expand as expand
     from .bias.suites import read_suite as read_suite
+    from .bias.swapped_contrasts import change_gap as change_gap
+    from .bias.swapped_contrasts import pair_rows as pair_rows
+    from .bias.swapped_contrasts import swapped_gap as swapped_gap
     from .bias.terms import add_terms as add_terms
+    from .bias.value_units import by_value as by_value
+    from .bias.word_ledger import word_ledger as word_ledger
     from .bias.words import word_differences as word_differences
     from .bias.words import word_effects as word_effects
     from .evidence import Evidence as Evidence
@@ -49,6 +59,7 @@ if TYPE_CHECKING:
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
     from .interpret.augmentation import tune_on_copies as tune_on_copies
+    from .interpret.contrastive import along_swaps as along_swaps
     from .interpret.distillation import distil as distil
     from .interpret.edits import save as save_subject
     from .interpret.erasure import erase_concept as erase_concept
@@ -80,6 +91,7 @@ if TYPE_CHECKING:
     from .interpret.pseudo_likelihood import pseudo_log_likelihood as pseudo_log_likelihood
     from .interpret.sanity import randomisation as randomisation
     from .interpret.shortcuts import planted_shortcut as planted_shortcut
+    from .interpret.soft_targets import softened as softened
     from .interpret.spans import in_groups as in_groups
     from .interpret.spans import in_sentences as in_sentences
     from .interpret.spans import in_spans as in_spans
@@ -127,16 +139,20 @@ _WHERE = {
     "Subject": ".interpret.models",
     "add_terms": ".bias.terms",
     "aimed": ".interpret.targets",
+    "along_swaps": ".interpret.contrastive",
     "answering": ".interpret.answers",
     "attribute": ".interpret.methods",
     "attribute_every_label": ".interpret.every_label",
     "attribute_generation": ".interpret.answers",
     "audit": ".bias.audit",
     "bins": ".bias.bins",
+    "by_value": ".bias.value_units",
+    "change_gap": ".bias.swapped_contrasts",
     "check_suite": ".bias.suite_results:check",
     "compare": ".bias.comparison",
     "compare_models": ".variant_comparison",
     "compare_pairs": ".bias.counterfactuals",
+    "conditional_gap": ".bias.contrasts",
     "contrast": ".bias.ledger",
     "distil": ".interpret.distillation",
     "equalized_odds": ".bias.presets",
@@ -165,9 +181,13 @@ _WHERE = {
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
     "local_law_144": ".bias.local_law_144",
+    "matched_gap": ".bias.contrasts",
+    "mean_gap": ".bias.contrasts",
     "merge": ".merging",
     "mitigate": ".mitigating",
     "monitor": ".bias.monitor",
+    "pair_rows": ".bias.swapped_contrasts",
+    "parts_of_gap": ".bias.parts_of_gaps",
     "plan_trace": ".interpret.tracing",
     "planted_shortcut": ".interpret.shortcuts",
     "plausibility": ".interpret.plausibility",
@@ -186,8 +206,11 @@ _WHERE = {
     "save_subject": ".interpret.edits:save",
     "scan": ".sources",
     "score": ".interpret.models",
+    "slice_gap": ".bias.slice_contrasts",
     "slices": ".bias.slices",
+    "softened": ".interpret.soft_targets",
     "swapped": ".bias.counterfactuals",
+    "swapped_gap": ".bias.swapped_contrasts",
     "to_metric_frame": ".bias.fairlearn_frames",
     "trace": ".interpret.tracing",
     "trace_generation": ".interpret.generation",
@@ -197,6 +220,7 @@ _WHERE = {
     "why": ".explained_gap",
     "word_differences": ".bias.words",
     "word_effects": ".bias.words",
+    "word_ledger": ".bias.word_ledger",
     "wrap": ".interpret.models",
 }
 
@@ -220,16 +244,20 @@ __all__ = [
     "Subject",
     "add_terms",
     "aimed",
+    "along_swaps",
     "answering",
     "attribute",
     "attribute_every_label",
     "attribute_generation",
     "audit",
     "bins",
+    "by_value",
+    "change_gap",
     "check_suite",
     "compare",
     "compare_models",
     "compare_pairs",
+    "conditional_gap",
     "contrast",
     "distil",
     "equalized_odds",
@@ -258,9 +286,13 @@ __all__ = [
     "ledger",
     "load",
     "local_law_144",
+    "matched_gap",
+    "mean_gap",
     "merge",
     "mitigate",
     "monitor",
+    "pair_rows",
+    "parts_of_gap",
     "plan_trace",
     "planted_shortcut",
     "plausibility",
@@ -279,8 +311,11 @@ __all__ = [
     "save_subject",
     "scan",
     "score",
+    "slice_gap",
     "slices",
+    "softened",
     "swapped",
+    "swapped_gap",
     "to_metric_frame",
     "trace",
     "trace_generation",
@@ -290,6 +325,7 @@ __all__ = [
     "why",
     "word_differences",
     "word_effects",
+    "word_ledger",
     "wrap",
 ]
 

@@ -167,7 +167,13 @@ def why(
             columns = {name: rows.inputs[name] for name in attribution.features if name in rows.inputs}
             valued = by_value(attribution, _plain(columns))
             parts = parts_of_gap(
-                valued.attribution, whole, into=valued.features, identity=identity, minimum=minimum, **common
+                valued.attribution,
+                whole,
+                into=valued.features,
+                identity=identity,
+                fold_case=False,
+                minimum=minimum,
+                **common,
             )
         else:
             words = in_words(subject, rows, attribution) if subject.characters is not None else attribution

@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument(
         "--every", type=int, default=12, help="of the naive sweeps, every so many-th head is timed"
     )
-    parser.add_argument("--together", type=int, default=12)
+    parser.add_argument("--together", type=int, default=4)
     parser.add_argument("--pad-to", type=int, help="pad every post of the padded sweep to this length")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "hatexplain")

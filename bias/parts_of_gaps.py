@@ -43,10 +43,12 @@ class UnitParts:
     unit: str
     identity: bool
     share: float
-    frequency: float  # because it is more frequent in one group: part of "proxies", of identity terms the whole share
+    frequency: (
+        float  # of its being more frequent in one group: in "proxies"; of an identity term the whole share
+    )
     frequency_low: float
     frequency_high: float
-    treatment: float  # because one occurrence counts for more in one group
+    treatment: float  # of one occurrence counting for more in one group
     treatment_low: float
     treatment_high: float
     per_row_group: float  # occurrences per row

@@ -29,7 +29,7 @@ def ablated(
     how: str = "mean",
     reference: Rows | None = None,
     batch_size: int = 32,
-    together: int = 12,
+    together: int = 4,
     seed: int = 0,
     progress: bool = False,
 ) -> Floats:
@@ -41,7 +41,7 @@ def ablated(
             for each row and the same for all heads and sets (Chan et al. 2022); "zero": nothing.
         reference: the rows of means and of draws; by default `rows`. A row never stands in for itself.
         batch_size: rows of about one length (for "resample", of one length) that run together.
-        together: sets that run in one batch.
+        together: sets that run in one batch: few fit a processor's cache, a GPU likes more.
 
     Raises:
         DataError: there are no rows, or, with "resample", a row has no other of as many tokens.

@@ -57,7 +57,7 @@ def patch_effects(
     *,
     exact: bool = True,
     batch_size: int = 16,
-    together: int = 12,
+    together: int = 4,
     progress: bool = False,
 ) -> PatchEffects:
     """Effects of swapping each row for its partner through every head and every layer.

@@ -97,7 +97,7 @@ def verify(
     replicates: int = 2000,
     seed: int = 0,
     batch_size: int = 32,
-    together: int = 12,
+    together: int = 4,
     progress: bool = False,
 ) -> Verification:
     """Take the heads that screening names out of the model and compute the audited metric again on held-out rows.
