@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 MOST_ROWS = 10**9
 
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 def _z(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}, expected between 0 and 1")
-    return float(stats.norm.ppf(0.5 + confidence / 2))
+    return float(special.ndtri(0.5 + confidence / 2))
 
 
 def _counted(k: int, n: int) -> None:
@@ -119,7 +119,7 @@ def exceeds_p(k1: int, n1: int, k2: int, n2: int, tolerance: float = 0.0) -> flo
     se = float(_restricted_error(k1 / n1, n1, k2 / n2, n2, tolerance))
     if se == 0:
         return 1.0 if gap <= tolerance else 0.0
-    return float(min(1.0, stats.norm.sf((gap - tolerance) / se) + stats.norm.sf((gap + tolerance) / se)))
+    return float(min(1.0, special.ndtr(-(gap - tolerance) / se) + special.ndtr(-(gap + tolerance) / se)))
 
 
 def score_statistic(k1: Any, n1: int, k2: Any, n2: int, tolerance: float) -> npt.NDArray[np.float64]:
@@ -203,7 +203,7 @@ def minimum_detectable_effect(
     one half is mirrored, so that the change is towards the far end.
     """
     base = min(rate, 1 - rate)
-    z, target = float(stats.norm.ppf(1 - alpha / 2)), float(stats.norm.ppf(power))
+    z, target = float(special.ndtri(1 - alpha / 2)), float(special.ndtri(power))
 
     def found(delta: float) -> float:
         other = base + delta
@@ -231,7 +231,7 @@ def rows_needed(
     any adjustment. None where the gap is so near the tolerance that a billion rows would not do.
     """
     p1, p2 = k1 / n1, k2 / n2
-    confidence = 2 * float(stats.norm.cdf(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))) - 1
+    confidence = 2 * float(special.ndtr(special.ndtri(1 - alpha) + special.ndtri(power))) - 1
 
     def settled(more: int) -> bool:
         # Rates as they are now, in groups that are larger: counts need not be whole for Wilson's formula.
@@ -255,7 +255,7 @@ def mean_rows_needed(
     power: float = 0.8,
 ) -> int | None:
     """More rows in each group that would settle a difference of means; as `rows_needed`."""
-    z = float(stats.norm.ppf(1 - alpha) + stats.norm.ppf(power))
+    z = float(special.ndtri(1 - alpha) + special.ndtri(power))
 
     def settled(more: int) -> bool:
         half = z * math.sqrt(sum(v / (n + more) for v, n in zip(variances, sizes, strict=True)))
