@@ -13,6 +13,9 @@ import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
+# Workers of pytest-xdist set it; a table in a pipe is as wide as without it.
+os.environ.pop("COLUMNS", None)
+
 # Shapes and types are checked at each call of these modules, under pytest only. The rooms without
 # torch are left out: their refusal tests hand in wrong types on purpose, to read our own message.
 CHECKED = ["clinometer.interpret", "reference.armed_shapes"]
