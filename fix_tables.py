@@ -7,8 +7,8 @@ from .terminal import SYMBOLS, chance, interval, number, printable, verdict_line
 
 if TYPE_CHECKING:
     from .bias.pareto_records import Pareto
-    from .mitigating import Mitigated
     from .explained_gap import Why
+    from .mitigating import Mitigated
 
 MOST = 12
 

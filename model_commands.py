@@ -442,9 +442,9 @@ def why(
     if not quiet and not json:
         emit(f"reading {data.name}, loading {model.name} ...\n")
     from .bias.lexicons import lexicon, names
+    from .explained_gap import why as explain
     from .interpret.models import load
     from .review import read_rows
-    from .explained_gap import why as explain
 
     subject = load(model, device=device)
     everyone = read_rows(

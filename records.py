@@ -431,7 +431,9 @@ class Review:
     data: Mapping[str, Any]
     heads: tuple[HeadSummary, ...] = ()
     faithfulness: "Faithfulness | None" = None  # how far the attribution method can be trusted on this model
-    slices: Any = None  # bias.slice_records.SliceSearch; a text that says why nothing was searched; None: not asked
+    slices: Any = (
+        None  # bias.slice_records.SliceSearch; a text that says why nothing was searched; None: not asked
+    )
     feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}
     limits: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
