@@ -266,7 +266,7 @@ def _load_unedited(
         given = [name for name, value in only.items() if value is not None]
         if given:
             what = "holds factorised layers" if factorised else "was saved by Clinometer"
-            raise ModelError(f"{path} {what}; {first(given)} is for plain Hugging Face folders only.")
+            raise ModelError(f"{path} {what}; {first(given)} is for Hugging Face folders only.")
         if factorised:
             return load_low_rank(path, device=str(where), dtype=dtype, positive=positive, quantise=quantise)
         return _load_ours(path, where, dtype, positive, quantise)
