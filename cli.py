@@ -16,7 +16,7 @@ INTERNAL, INTERRUPTED = 5, 130
 try:
     import typer
 
-    from . import data_commands, model_commands
+    from . import change_commands, data_commands, model_commands
     from .output import emit
     from .terminal import printable
 except ImportError as broken:  # a console entry imports this file before main() can give the failure its code
@@ -70,8 +70,8 @@ def _options(
 
 for _command in (
     data_commands.audit,
-    data_commands.compare,
-    data_commands.monitor,
+    change_commands.compare,
+    change_commands.monitor,
     data_commands.slices,
     data_commands.count,
     data_commands.schema,

@@ -1,4 +1,4 @@
-"""Commands that judge files and load no model: audit, compare, monitor, slices, count, schema."""
+"""Commands that judge files and load no model: audit, slices, count, schema."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,52 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import OutputError, UsageError
-from .file_tables import (
-    comparison_line,
-    comparison_tables,
-    impact_table,
-    local_law_table,
-    monitoring_line,
-    monitoring_tables,
-    slice_table,
-    summary_table,
+from .file_tables import impact_table, local_law_table, slice_table, summary_table
+from .flags import (
+    CLUSTER,
+    COUNT,
+    FILE,
+    GROUP,
+    ID,
+    JSON,
+    LABEL,
+    MEASURE,
+    OUT,
+    POLICY,
+    POSITIVE,
+    PREDICTION,
+    QUIET,
+    SCORE,
+    SET_BY,
+    STRATA,
+    WEIGHT,
+    roles_of,
+    tolerances,
 )
-from .flags import tolerances
-from .output import as_json, emit, emit_json, write
-from .terminal import audit_tables, printable, verdict_line
+from .judged_files import deliver, evidence_from, refuse_overwriting
+from .output import as_json, emit, emit_json
+from .terminal import audit_tables, verdict_line
 
 if TYPE_CHECKING:
     from .bias.policy import Policy
     from .evidence import Evidence
     from .records import Audit
-
-
-FILE = Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet, one row per example.")]
-LABEL = Annotated[str | None, typer.Option(help="Column of the truth.")]
-PREDICTION = Annotated[str | None, typer.Option(help="Column of the decision.")]
-SCORE = Annotated[str | None, typer.Option(help="Column of the score behind the decision.")]
-GROUP = Annotated[list[str] | None, typer.Option(help="Column of a sensitive attribute; may be repeated.")]
-MEASURE = Annotated[
-    list[str] | None, typer.Option(help="Column of numbers to be audited like a score; may be repeated.")
-]
-ID = Annotated[str | None, typer.Option("--id", help="Column that names a row.")]
-POSITIVE = Annotated[
-    str | None, typer.Option(metavar="VALUE", help="The positive value of label and prediction.")
-]
-POLICY = Annotated[Path | None, typer.Option(metavar="FILE", help="What is judged: a policy.toml.")]
-WEIGHT = Annotated[str | None, typer.Option(help="Column of sampling weights.")]
-CLUSTER = Annotated[
-    str | None,
-    typer.Option(help="Column that names the person or document of a row: rows of one go together."),
-]
-COUNT = Annotated[str | None, typer.Option(help="Column of how many equal rows a row stands for.")]
-STRATA = Annotated[
-    list[str] | None, typer.Option(help="Column that is held fixed beside the plain gaps; may be repeated.")
-]
-SET_BY = Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tolerances.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
-QUIET = Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")]
-OUT = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON, too.")]
 
 
 def audit(
@@ -105,7 +89,7 @@ def audit(
     """Whom does a model fail? Rates, gaps and verdicts from a file of predictions: no model, no torch."""
     from .bias.audit import audit as run_audit
 
-    _no_overwriting(out, Path(file), policy)
+    refuse_overwriting(out, Path(file), policy)
     rules = _policy(
         policy, group or [], tolerances(tolerance or []), set_by, confidence, min_group, positive, task
     )
@@ -123,12 +107,12 @@ def audit(
         "count": count,
         "strata": tuple(strata) if strata else None,
     }
-    evidence = _evidence(file, roles)
+    evidence = evidence_from(file, roles)
     if preset is not None:
         return _preset(preset, evidence, list(group or evidence.groups), json=json, out=out)
     made = run_audit(evidence, rules, title=f"audit of {Path(file).name}")
     shown = _only(made, show or [])
-    _deliver(
+    deliver(
         as_json(made),
         verdict_line(made.verdict) + "\n",
         audit_tables(shown, "" if show else summary_table(made)),
@@ -136,151 +120,6 @@ def audit(
         quiet,
         out,
     )
-    return made.exit_code
-
-
-def compare(
-    old: Annotated[
-        Path,
-        typer.Argument(metavar="OLD", help="CSV or Parquet of the model there was, or the model's folder."),
-    ],
-    new: Annotated[
-        Path, typer.Argument(metavar="NEW", help="The same rows, by id, of the model to be released.")
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Argument(metavar="[DATA]", help="Rows for both, where OLD and NEW are folders of models."),
-    ] = None,
-    label: LABEL = None,
-    prediction: PREDICTION = None,
-    score: SCORE = None,
-    group: GROUP = None,
-    measure: MEASURE = None,
-    id: ID = None,
-    positive: POSITIVE = None,
-    cluster: CLUSTER = None,
-    policy: POLICY = None,
-    worsening: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="METRIC=VALUE", help="Largest worsening allowed, of everybody and of each group."
-        ),
-    ] = None,
-    gap_growth: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC=VALUE", help="Largest growth allowed of any gap between groups."),
-    ] = None,
-    set_by: SET_BY = None,
-    intersect: Annotated[bool, typer.Option("--intersect", help="Compare the rows in common only.")] = False,
-    new_as: Annotated[
-        str, typer.Option(help="Models: how NEW is loaded: float32, bfloat16, float16, int8, int8-weights.")
-    ] = "float32",
-    device: Annotated[str, typer.Option(help="Models: cpu, cuda or mps.")] = "cpu",
-    json: JSON = False,
-    quiet: QUIET = False,
-    out: OUT = None,
-) -> int:
-    """Two models on the same rows: did accuracy and each gap move, beyond noise, and for whom?"""
-    from .bias.comparison import compare as run_comparison
-
-    _no_overwriting(out, old, new, policy, data)
-    if data is not None or old.is_dir() or new.is_dir():
-        if data is None or not (old.is_dir() and new.is_dir()):
-            raise UsageError(
-                "two folders of models are compared on DATA, a third argument; two files of predictions take none."
-            )
-        if not quiet and not json:
-            emit(f"reading {data.name}, loading {old.name} and {new.name} ...\n")
-        from .variant_comparison import compare_folders
-
-        models = compare_folders(
-            old,
-            new,
-            data,
-            label=label,
-            groups=tuple(group or ()),
-            policy=policy,
-            id=id,
-            new_as=new_as,
-            positive=positive,
-            device=device,
-            tolerance_change=tolerances(worsening or [], "--worsening"),
-            tolerance_gap_change=tolerances(gap_growth or [], "--gap-growth"),
-            set_by=set_by or (None if policy else "whoever typed the command"),
-        )
-        words = "".join(f"{printable(line)}\n" for line in models.words)
-        tables = comparison_tables(models.comparison)
-        _deliver(as_json(models), comparison_line(models.comparison), words + tables, json, quiet, out)
-        return models.exit_code
-    roles = _roles(label, prediction, score, group, measure, id, positive) | {"cluster": cluster}
-    before, after = (_evidence(str(path), roles) for path in (old, new))
-    made = run_comparison(
-        before,
-        after,
-        policy,
-        tolerance_change=tolerances(worsening or [], "--worsening"),
-        tolerance_gap_change=tolerances(gap_growth or [], "--gap-growth"),
-        set_by=set_by or (None if policy else "whoever typed the command"),
-        intersect=intersect,
-        title=f"{old.name} and {new.name}",
-    )
-    _deliver(as_json(made), comparison_line(made), comparison_tables(made), json, quiet, out)
-    return made.exit_code
-
-
-def monitor(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Files named by their date, as 2026-11-03.parquet.")
-    ],
-    label: LABEL = None,
-    prediction: PREDICTION = None,
-    score: SCORE = None,
-    group: GROUP = None,
-    measure: MEASURE = None,
-    positive: POSITIVE = None,
-    cluster: CLUSTER = None,
-    policy: POLICY = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="Gap to be charted; by default those the policy gates.")
-    ] = None,
-    baseline: Annotated[int, typer.Option(min=5, help="So many of the first dates set the limits.")] = 12,
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(help="Expected false alarms over all charts and the horizon; alpha unless said."),
-    ] = None,
-    horizon: Annotated[
-        int | None, typer.Option(min=1, help="So many dates; a year of them unless said.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only alarms from this date on decide the exit code.")
-    ] = None,
-    json: JSON = False,
-    quiet: QUIET = False,
-    out: OUT = None,
-) -> int:
-    """A control chart of each declared gap over dated files: did a gap grow beyond chance?"""
-    from datetime import date
-
-    from .bias.monitor import monitor as run_monitor
-
-    _no_overwriting(out, policy)
-    try:
-        start = None if since is None else date.fromisoformat(since)
-    except ValueError as error:
-        raise UsageError(f"--since {since}: a date as 2026-11-03 is expected.") from error
-    roles = _roles(label, prediction, score, group, measure, None, positive) | {"cluster": cluster}
-    made = run_monitor(
-        folder,
-        policy,
-        baseline=baseline,
-        false_alarms=false_alarms,
-        horizon=horizon,
-        since=start,
-        metrics=metric or None,
-        title=f"monitoring of {folder.name}",
-        **{name: value for name, value in roles.items() if value is not None},
-    )
-    _deliver(as_json(made), monitoring_line(made), monitoring_tables(made), json, quiet, out)
     return made.exit_code
 
 
@@ -317,15 +156,15 @@ def slices(
     """Which combination of groups fares worst? What is found survives the searching. Explores; gates nothing."""
     from .bias.slices import slices as search
 
-    _no_overwriting(out, file)
-    roles = _roles(label, prediction, score, column, measure, id, positive) | {
+    refuse_overwriting(out, file)
+    roles = roles_of(label, prediction, score, column, measure, id, positive) | {
         "weight": weight,
         "cluster": cluster,
         "count": count,
         "strata": tuple(strata) if strata else None,
     }
     made = search(
-        _evidence(str(file), roles),
+        evidence_from(str(file), roles),
         of=of,
         min_support=min_support,
         min_count=min_count,
@@ -335,7 +174,7 @@ def slices(
         seed=seed,
     )
     text = slice_table(made)
-    _deliver(as_json(made), text.splitlines()[-2] + "\n", text, json, quiet, out)
+    deliver(as_json(made), text.splitlines()[-2] + "\n", text, json, quiet, out)
     return 0
 
 
@@ -366,7 +205,7 @@ def count(
 
     if out.exists() and not force:
         raise OutputError(f"{out} exists. Name another file, or replace it with --force.")
-    roles = _roles(label, prediction, score, group, measure, None, positive) | {
+    roles = roles_of(label, prediction, score, group, measure, None, positive) | {
         "weight": weight,
         "cluster": cluster,
         "count": counted,
@@ -386,37 +225,6 @@ def schema() -> int:
 
     emit_json(dumps(policy_schema(), indent=1, sort_keys=True) + "\n")
     return 0
-
-
-def _roles(
-    label: str | None,
-    prediction: str | None,
-    score: str | None,
-    groups: Sequence[str] | None,
-    measures: Sequence[str] | None,
-    id: str | None,
-    positive: str | None,
-) -> dict[str, Any]:
-    return {
-        "label": label,
-        "prediction": prediction,
-        "score": score,
-        "groups": tuple(groups) if groups else None,
-        "measures": tuple(measures) if measures else None,
-        "id": id,
-        "positive": positive,
-    }
-
-
-def _evidence(file: str, roles: dict[str, Any]) -> "Evidence":
-    """One file is read; a pattern or a folder is counted where it lies."""
-    from .evidence_files import read
-    from .sources import scan
-
-    path = Path(file)
-    if (path.is_dir() or any(sign in file for sign in "*?[")) and not path.is_file():
-        return scan(path if path.is_dir() else file, **roles).counted()
-    return read(path, **roles)
 
 
 def _preset(name: str, evidence: "Evidence", groups: Sequence[str], *, json: bool, out: Path | None) -> int:
@@ -445,7 +253,7 @@ def _preset(name: str, evidence: "Evidence", groups: Sequence[str], *, json: boo
         )
     else:
         raise UsageError(f"--preset {name}: {did_you_mean(name, [one.name for one in PRESETS])}")
-    _deliver(as_json(made), text, text, json, False, out)
+    deliver(as_json(made), text, text, json, False, out)
     return 0
 
 
@@ -467,20 +275,6 @@ def _only(made: "Audit", metrics: Sequence[str]) -> "Audit":
         cells=tuple(cell for cell in made.cells if cell.metric in wanted),
         findings=tuple(finding for finding in made.findings if finding.metric in wanted),
     )
-
-
-def _no_overwriting(out: Path | None, *read: Path | None) -> None:
-    if out is not None and out.resolve() in {path.resolve() for path in read if path is not None}:
-        raise UsageError(f"--out {out} would overwrite what is read. Name another file.")
-
-
-def _deliver(as_text: str, line: str, tables: str, json: bool, quiet: bool, out: Path | None) -> None:
-    if out is not None:
-        write(out, as_text)
-    if json:
-        emit_json(as_text)
-    else:
-        emit(line if quiet else tables)
 
 
 def _policy(

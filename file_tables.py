@@ -59,11 +59,12 @@ def comparison_tables(made: "Comparison") -> str:
     text = printed(
         f"{made.title}: what changed on the same {made.n} rows"
         + ("" if judged else ", nothing judged as no margin was declared"),
-        ["metric", "of", "before", "after", "change", "interval", "margin", "p", "decision"],
+        ["metric", "of", "n", "before", "after", "change", "interval", "margin", "p", "decision"],
         (
             (
                 one.metric,
                 _whom(one),
+                f"{one.n_before}" if one.n_before == one.n_after else f"{one.n_before}, {one.n_after}",
                 number(one.before),
                 number(one.after),
                 number(one.change, "+"),

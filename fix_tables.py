@@ -18,7 +18,8 @@ def why_tables(made: "Why") -> str:
     text = ""
     if made.ledger is not None:
         text += printed(
-            f"{made.words}: {number(made.ledger.gap, '+')} {made.ledger.unit} in {made.ledger.score}, divided",
+            f"{made.words}: {number(made.ledger.gap, '+')} {made.ledger.unit} in {made.ledger.score}, divided "
+            f"(n = {made.ledger.n_group} and {made.ledger.n_reference})",
             ["unit", "share", "interval", "all at once"],
             (
                 (

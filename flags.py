@@ -1,8 +1,41 @@
-"""Values of flags that name a metric: METRIC=VALUE."""
+"""The flags that several commands have, and what their values mean."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from .errors import UsageError
+
+MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+DATA = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")]
+FILE = Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet, one row per example.")]
+LABEL = Annotated[str | None, typer.Option(help="Column of the truth.")]
+PREDICTION = Annotated[str | None, typer.Option(help="Column of the decision.")]
+SCORE = Annotated[str | None, typer.Option(help="Column of the score behind the decision.")]
+GROUP = Annotated[list[str] | None, typer.Option(help="Column of a sensitive attribute; may be repeated.")]
+MEASURE = Annotated[
+    list[str] | None, typer.Option(help="Column of numbers to be audited like a score; may be repeated.")
+]
+ID = Annotated[str | None, typer.Option("--id", help="Column that names a row.")]
+POSITIVE = Annotated[
+    str | None, typer.Option(metavar="VALUE", help="The positive value of label and prediction.")
+]
+POLICY = Annotated[Path | None, typer.Option(metavar="FILE", help="What is judged: a policy.toml.")]
+WEIGHT = Annotated[str | None, typer.Option(help="Column of sampling weights.")]
+CLUSTER = Annotated[
+    str | None,
+    typer.Option(help="Column that names the person or document of a row: rows of one go together."),
+]
+COUNT = Annotated[str | None, typer.Option(help="Column of how many equal rows a row stands for.")]
+STRATA = Annotated[
+    list[str] | None, typer.Option(help="Column that is held fixed beside the plain gaps; may be repeated.")
+]
+SET_BY = Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tolerances.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
+QUIET = Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")]
+OUT = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON, too.")]
 
 
 def tolerances(given: Sequence[str], flag: str = "--tolerance") -> dict[str, float]:
@@ -24,3 +57,24 @@ def tolerances(given: Sequence[str], flag: str = "--tolerance") -> dict[str, flo
             raise UsageError(f"{flag} {metric} is given twice. Give each metric once.")
         made[metric] = number
     return made
+
+
+def roles_of(
+    label: str | None,
+    prediction: str | None,
+    score: str | None,
+    groups: Sequence[str] | None,
+    measures: Sequence[str] | None,
+    id: str | None,
+    positive: str | None,
+) -> dict[str, Any]:
+    """Roles of columns as `evidence_files.read` takes them."""
+    return {
+        "label": label,
+        "prediction": prediction,
+        "score": score,
+        "groups": tuple(groups) if groups else None,
+        "measures": tuple(measures) if measures else None,
+        "id": id,
+        "positive": positive,
+    }

@@ -11,7 +11,7 @@ import typer
 from .errors import OutputError, UsageError, first
 from .file_tables import counterfactual_tables, suite_tables
 from .fix_tables import mitigation_tables, why_tables
-from .flags import tolerances
+from .flags import DATA, MODEL, tolerances
 from .output import as_json, emit, emit_json
 from .terminal import (
     faithfulness_table,
@@ -46,7 +46,7 @@ def demo(
 
 
 def review(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
+    model: MODEL,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet that it was not trained on.")],
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What is judged: a policy.toml.")
@@ -89,8 +89,8 @@ def review(
 
 
 def trace(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    model: MODEL,
+    data: DATA,
     rows: Annotated[int, typer.Option(min=1, help="So many of the first rows.")] = 64,
     max_memory: Annotated[
         str,
@@ -152,8 +152,8 @@ def trace(
 
 
 def attribute(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    model: MODEL,
+    data: DATA,
     method: Annotated[
         str, typer.Option(help="A name that `clinometer methods` lists.")
     ] = "integrated gradients",
@@ -250,8 +250,8 @@ def methods() -> int:
 
 
 def faithfulness(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")],
+    model: MODEL,
+    data: DATA,
     method: Annotated[
         list[str] | None,
         typer.Option(help="A method to measure; may be repeated. By default all but those on request."),
@@ -407,10 +407,6 @@ def suite(
     else:
         emit(f"{verdict_line(found.verdict)}\n" if quiet else suite_tables(found))
     return found.exit_code
-
-
-MODEL = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
-DATA = Annotated[Path, typer.Argument(metavar="DATA", help="CSV or Parquet with the model's columns.")]
 
 
 def why(

@@ -24,9 +24,7 @@ def evidence_of(subject: "Subject", rows: Rows, scores: Floats) -> Evidence:
     Raises:
         DataError: a group column has a name that evidence itself uses; the subject's target has no threshold.
     """
-    taken = sorted(set(rows.groups) & set(COLUMNS))
-    if taken:
-        raise DataError(f"group columns {first(taken)} have names that evidence itself uses; rename them.")
+    refuse_names(rows)
     if not np.isfinite(subject.threshold):
         raise DataError(
             f"the target {subject.target!r} has no threshold, so that nothing says which rows are predicted positive. "
@@ -54,6 +52,17 @@ def evidence_of(subject: "Subject", rows: Rows, scores: Floats) -> Evidence:
     )
 
 
+def refuse_names(rows: Rows) -> None:
+    """Refuse group columns that are called like evidence's own.
+
+    Raises:
+        DataError: there is one.
+    """
+    taken = sorted(set(rows.groups) & set(COLUMNS))
+    if taken:
+        raise DataError(f"group columns {first(taken)} have names that evidence itself uses; rename them.")
+
+
 def binary(labels: npt.ArrayLike, ids: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Labels as 0 and 1.
 
@@ -64,7 +73,8 @@ def binary(labels: npt.ArrayLike, ids: tuple[str, ...]) -> npt.NDArray[np.int64]
     bad = [i for i, value in enumerate(given.tolist()) if value not in (0, 1)]
     if bad:
         raise DataError(
-            f"labels are 0 and 1 (whether the label scored is true of a row); {len(bad)} rows hold something else: "
-            f"{first(ids[i] for i in bad)}."
+            f"labels are 0 and 1 (whether the label scored is true of a row); these hold "
+            f"{first(sorted({str(given[i]) for i in bad}))}, first rows: {first(ids[i] for i in bad)}. Say which is 1, and "
+            "score that label (positive=...)."
         )
     return given.astype(np.int64)

@@ -12,15 +12,13 @@ from .bias.comparison import compare
 from .bias.policy import Policy, read_policy
 from .compression_cost import Footprint, VariantComparison, affected
 from .errors import DataError, UsageError, first
-from .evidence import Evidence, from_columns
-from .records import Floats, Rows
+from .records import Rows
 from .review import read_rows, rows_hash
+from .scored_rows import binary, evidence_of, refuse_names
 
 if TYPE_CHECKING:
     from .interpret.latency import Latency
     from .interpret.models import Subject
-
-COLUMNS = ("id", "label", "prediction", "score")
 
 
 def compare_models(
@@ -68,7 +66,7 @@ def compare_models(
     _comparable(teacher, student, rows)
     rules = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
     scores = [score(one, rows, batch_size=batch_size) for one in (teacher, student)]
-    tables = [_evidence(one, rows, made) for one, made in zip((teacher, student), scores, strict=True)]
+    tables = [evidence_of(one, rows, made) for one, made in zip((teacher, student), scores, strict=True)]
     named = title or f"{teacher.name} and {student.name}"
     compared = compare(
         tables[0],
@@ -196,38 +194,8 @@ def _comparable(teacher: "Subject", student: "Subject", rows: Rows) -> None:
     if not len(rows):
         raise DataError("there are no rows to compare on.")
     if rows.labels is not None:
-        strange = sorted(set(np.asarray(rows.labels).tolist()) - {0, 1})
-        if strange:
-            raise DataError(
-                f"labels are 0 and 1 (whether the label scored is true of a row); these hold {first(strange)}. Say which "
-                "is 1, and score that label (positive=...)."
-            )
-    taken = sorted(set(rows.groups) & set(COLUMNS))
-    if taken:
-        raise DataError(f"group columns {first(taken)} have names that evidence itself uses; rename them.")
-
-
-def _evidence(subject: "Subject", rows: Rows, scores: Floats) -> Evidence:
-    columns: dict[str, Any] = {"id": list(rows.ids)}
-    if rows.labels is not None:
-        columns["label"] = np.asarray(rows.labels).astype(np.int64)
-    columns["prediction"] = (scores > subject.threshold).astype(np.int64)
-    columns["score"] = scores
-    columns.update({name: list(values) for name, values in rows.groups.items()})
-    return from_columns(
-        columns,
-        id="id",
-        label=None if rows.labels is None else "label",
-        prediction="prediction",
-        score="score",
-        groups=tuple(rows.groups),
-        provenance={
-            "model": subject.name,
-            "target": subject.target,
-            "threshold": subject.threshold,
-            **subject.provenance,
-        },
-    )
+        binary(rows.labels, rows.ids)
+    refuse_names(rows)
 
 
 def _footprint(subject: "Subject", disk: int | None, latency: "Latency | None") -> Footprint:

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from .counts import Counts
 from .metrics import BY_NAME
 
@@ -90,21 +87,3 @@ def adverse_impact(k: int, n: int, k_reference: int, n_reference: int) -> Impact
         shortfall_to_rule=max(0, round(rule * theirs * n) - k),
         shortfall_to_parity=max(0, round(theirs * n) - k),
     )
-
-
-def generalized_entropy(
-    prediction: npt.NDArray[np.bool_], label: npt.NDArray[np.bool_], alpha: float = 2.0
-) -> float:
-    """Generalised entropy index of the benefit prediction - label + 1 (Speicher et al. 2018, eq. 1).
-
-    alpha 1 is Theil's index, alpha 0 the mean log deviation; 0 means that every row benefits alike.
-    """
-    benefit = prediction.astype(float) - label.astype(float) + 1
-    share = benefit / benefit.mean()
-    if alpha == 1:
-        return float(np.mean(np.where(share > 0, share * np.log(np.where(share > 0, share, 1.0)), 0.0)))
-    if alpha == 0:
-        if np.any(share == 0):
-            raise ValueError("the mean log deviation is infinite where a row has no benefit")
-        return float(-np.mean(np.log(share)))
-    return float(np.mean(share**alpha - 1) / (alpha * (alpha - 1)))

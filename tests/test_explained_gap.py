@@ -8,6 +8,7 @@ import pytest
 
 from clinometer.errors import DataError, UsageError
 from clinometer.explained_gap import GAPS, why
+from reference.mediating import guilty, lines
 from reference.sentences import own_classifier, sentences
 from reference.subjects import applicants, fitted
 
@@ -62,6 +63,20 @@ def test_carries_is_said_of_verified_heads_alone(explained):
     assert len(claims) <= len(single)
     if not explained.verified:
         assert "No head set verified" in said
+
+
+def test_a_guilty_head_is_verified_and_only_then_carries_is_said():
+    """A model in which one head alone tells the two words apart, and one in which none does."""
+    rows = lines(160, seed=3)
+    quick = {**QUICK, "metric": "mean_score", "minimum": 5}
+    subject, head = guilty(0)
+    found = why(subject, rows, "word", "alpha", "beta", **quick)
+    assert ((str(head[0]), head[1]),) in found.verified
+    assert any("carries" in line and str(head[0]) in line for line in found.sentences)
+    clean = why(guilty(0, strength=0.0)[0], rows, "word", "alpha", "beta", **quick)
+    assert clean.verified == ()
+    assert not any("carries" in line for line in clean.sentences)
+    assert any("No head set verified" in line for line in clean.sentences)
 
 
 def test_one_seed_one_answer(people):

@@ -14,11 +14,11 @@ from clinometer.bias.gaps import (
     average_odds_difference,
     difference,
     equalized_odds_difference,
-    generalized_entropy,
     rate,
     ratio,
 )
 from clinometer.bias.groups import members
+from clinometer.bias.inequality import benefits, generalized_entropy
 from clinometer.bias.intervals import (
     clopper_pearson,
     exceeds_p,
@@ -29,6 +29,7 @@ from clinometer.bias.intervals import (
     wilson,
 )
 from clinometer.bias.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
+from clinometer.errors import DataError
 from reference.scores import score_p
 
 COMPAS = {  # ProPublica 2016, prediction = score text is not Low: TN, FP, FN, TP
@@ -253,10 +254,11 @@ def test_generalised_entropy_of_the_aif360_table():
     prediction = label.copy()
     prediction[[3, 9]] = False
     prediction[[4, 5]] = True
-    assert generalized_entropy(prediction, label, 2) == pytest.approx(0.2)
-    assert generalized_entropy(prediction, label, 1) == pytest.approx(0.4 * math.log(2))
-    with pytest.raises(ValueError, match="infinite"):
-        generalized_entropy(prediction, label, 0)
+    benefit = benefits(label, prediction)
+    assert generalized_entropy(benefit, 2).estimate == pytest.approx(0.2)
+    assert generalized_entropy(benefit, 1).estimate == pytest.approx(0.4 * math.log(2))
+    with pytest.raises(DataError, match="infinite"):
+        generalized_entropy(benefit, 0)
 
 
 def test_signed_average_odds_hides_what_absolute_odds_show():
