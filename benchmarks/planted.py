@@ -1,4 +1,4 @@
-"""Does a method find what is known to decide? A planted token in copies of a real classifier, over several seeds.
+"""Does a method find what is known to decide? A planted token in copies of a classifier, over seeds.
 
 OMP_NUM_THREADS=1 python benchmarks/planted.py --json planted.json                # MiniLM, five seeds, half an hour
 python benchmarks/planted.py --seeds 1 --posts 200

@@ -317,7 +317,7 @@ def test_every_core_dependency_has_its_row_in_the_decision() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", ["core", "demo", "notebook", "fast", "devices", "adapters", "quantised", "images", "dev"]
+    "extra", ["core", "demo", "notebook", "fast", "devices", "adapters", "quantised", "images", "docs", "dev"]
 )
 def test_constraints_pin_what_is_required(extra: str) -> None:
     pinned = {}
@@ -341,7 +341,7 @@ def test_the_dev_extra_brings_what_no_test_should_skip_for() -> None:
         for line in CONFIGURATION["project"]["optional-dependencies"]["dev"]
         if Requirement(line).name == "clinometer"
     ]
-    assert own.extras == {"demo", "notebook", "fast", "devices", "adapters", "images"}
+    assert own.extras == {"demo", "notebook", "fast", "devices", "adapters", "images", "docs"}
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=str)
