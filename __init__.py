@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .bias.fairlearn_frames import from_metric_frame as from_metric_frame
     from .bias.fairlearn_frames import to_metric_frame as to_metric_frame
     from .bias.four_fifths import four_fifths as four_fifths
+    from .bias.group_reliability import group_reliability as group_reliability
+    from .bias.group_thresholds import group_thresholds as rates_over_thresholds
     from .bias.ledger import contrast as contrast
     from .bias.ledger import ledger as ledger
     from .bias.lexicon_files import read_lexicon as read_lexicon
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from .evidence import from_frame as from_frame
     from .evidence_files import read as read_evidence
     from .explained_gap import why as why
+    from .exploring import explain as explain
+    from .exploring import explore as explore
     from .interpret.answers import answering as answering
     from .interpret.answers import attribute_generation as attribute_generation
     from .interpret.augmentation import tune_on_copies as tune_on_copies
@@ -103,6 +107,7 @@ if TYPE_CHECKING:
     from .interpret.tracing import plan_trace as plan_trace
     from .interpret.tracing import trace as trace
     from .interpret.variants import variant as variant
+    from .junit import junit as junit_xml
     from .merging import merge as merge
     from .mitigating import mitigate as mitigate
     from .records import Attribution as Attribution
@@ -114,9 +119,19 @@ if TYPE_CHECKING:
     from .review import gather as gather
     from .review import read_rows as read_rows
     from .review import review as review
+    from .review_cockpit import cockpit as cockpit
+    from .review_questions import FixQuestion as FixQuestion
+    from .review_questions import GapQuestion as GapQuestion
+    from .saved_reviews import read_review as read_review
+    from .saved_reviews import review_schema as review_schema
     from .sources import scan as scan
     from .variant_comparison import compare_models as compare_models
+    from .visualizers.explorer import Explorer as Explorer
+    from .visualizers.figures import FIGURES as FIGURES
+    from .visualizers.figures import alt_text as alt_text
+    from .visualizers.figures import figure as figure
     from .visualizers.highlights import highlights as highlights
+    from .withheld_text import without_text as without_text
 
 
 _WHERE = {
@@ -125,6 +140,10 @@ _WHERE = {
     "Contrast": ".records",
     "Edge": ".interpret.gates",
     "Evidence": ".evidence",
+    "Explorer": ".visualizers.explorer",
+    "FIGURES": ".visualizers.figures",
+    "FixQuestion": ".review_questions",
+    "GapQuestion": ".review_questions",
     "Intervention": ".interpret.gates",
     "Keep": ".interpret.keeping",
     "Ledger": ".records",
@@ -140,6 +159,7 @@ _WHERE = {
     "add_terms": ".bias.terms",
     "aimed": ".interpret.targets",
     "along_swaps": ".interpret.contrastive",
+    "alt_text": ".visualizers.figures",
     "answering": ".interpret.answers",
     "attribute": ".interpret.methods",
     "attribute_every_label": ".interpret.every_label",
@@ -149,6 +169,7 @@ _WHERE = {
     "by_value": ".bias.value_units",
     "change_gap": ".bias.swapped_contrasts",
     "check_suite": ".bias.suite_results:check",
+    "cockpit": ".review_cockpit",
     "compare": ".bias.comparison",
     "compare_models": ".variant_comparison",
     "compare_pairs": ".bias.counterfactuals",
@@ -159,7 +180,10 @@ _WHERE = {
     "erase_concept": ".interpret.erasure",
     "every_head": ".interpret.interventions",
     "expand": ".bias.suite_rows",
+    "explain": ".exploring",
+    "explore": ".exploring",
     "faithfulness": ".interpret.faithfulness",
+    "figure": ".visualizers.figures",
     "flipped": ".bias.counterfactuals",
     "four_fifths": ".bias.four_fifths",
     "from_columns": ".evidence",
@@ -167,6 +191,7 @@ _WHERE = {
     "from_metric_frame": ".bias.fairlearn_frames",
     "gates": ".interpret.gates",
     "gather": ".review",
+    "group_reliability": ".bias.group_reliability",
     "head_effects": ".interpret.head_effects",
     "head_roles": ".interpret.head_roles:roles",
     "head_statistics": ".interpret.tracing",
@@ -177,6 +202,7 @@ _WHERE = {
     "in_windows": ".interpret.spans",
     "in_words": ".interpret.spans",
     "intervene": ".interpret.interventions",
+    "junit_xml": ".junit:junit",
     "learn_head_gates": ".interpret.learned_gates",
     "ledger": ".bias.ledger",
     "load": ".interpret.models",
@@ -196,13 +222,16 @@ _WHERE = {
     "prune_heads": ".interpret.pruning",
     "pseudo_log_likelihood": ".interpret.pseudo_likelihood",
     "randomisation": ".interpret.sanity",
+    "rates_over_thresholds": ".bias.group_thresholds:group_thresholds",
     "read_evidence": ".evidence_files:read",
     "read_lexicon": ".bias.lexicon_files",
     "read_policy": ".bias.policy",
+    "read_review": ".saved_reviews",
     "read_rows": ".review",
     "read_suite": ".bias.suites",
     "read_trace": ".interpret.trace_files",
     "review": ".review",
+    "review_schema": ".saved_reviews",
     "save_subject": ".interpret.edits:save",
     "scan": ".sources",
     "score": ".interpret.models",
@@ -218,6 +247,7 @@ _WHERE = {
     "variant": ".interpret.variants",
     "view": ".interpret.head_effects",
     "why": ".explained_gap",
+    "without_text": ".withheld_text",
     "word_differences": ".bias.words",
     "word_effects": ".bias.words",
     "word_ledger": ".bias.word_ledger",
@@ -225,6 +255,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "FIGURES",
     "METHODS",
     "METRICS",
     "Attribution",
@@ -232,6 +263,9 @@ __all__ = [
     "Contrast",
     "Edge",
     "Evidence",
+    "Explorer",
+    "FixQuestion",
+    "GapQuestion",
     "Intervention",
     "Keep",
     "Ledger",
@@ -245,6 +279,7 @@ __all__ = [
     "add_terms",
     "aimed",
     "along_swaps",
+    "alt_text",
     "answering",
     "attribute",
     "attribute_every_label",
@@ -254,6 +289,7 @@ __all__ = [
     "by_value",
     "change_gap",
     "check_suite",
+    "cockpit",
     "compare",
     "compare_models",
     "compare_pairs",
@@ -264,7 +300,10 @@ __all__ = [
     "erase_concept",
     "every_head",
     "expand",
+    "explain",
+    "explore",
     "faithfulness",
+    "figure",
     "flipped",
     "four_fifths",
     "from_columns",
@@ -272,6 +311,7 @@ __all__ = [
     "from_metric_frame",
     "gates",
     "gather",
+    "group_reliability",
     "head_effects",
     "head_roles",
     "head_statistics",
@@ -282,6 +322,7 @@ __all__ = [
     "in_windows",
     "in_words",
     "intervene",
+    "junit_xml",
     "learn_head_gates",
     "ledger",
     "load",
@@ -301,13 +342,16 @@ __all__ = [
     "prune_heads",
     "pseudo_log_likelihood",
     "randomisation",
+    "rates_over_thresholds",
     "read_evidence",
     "read_lexicon",
     "read_policy",
+    "read_review",
     "read_rows",
     "read_suite",
     "read_trace",
     "review",
+    "review_schema",
     "save_subject",
     "scan",
     "score",
@@ -323,6 +367,7 @@ __all__ = [
     "variant",
     "view",
     "why",
+    "without_text",
     "word_differences",
     "word_effects",
     "word_ledger",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import UsageError
+from .figure_files import FIGURES, draw_into, refuse_full, said
 from .file_tables import comparison_line, comparison_tables, monitoring_line, monitoring_tables
 from .flags import (
     CLUSTER,
@@ -69,11 +70,13 @@ def compare(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    figures: FIGURES = None,
 ) -> int:
     """Two models on the same rows: did accuracy and each gap move, beyond noise, and for whom?"""
     from .bias.comparison import compare as run_comparison
 
     refuse_overwriting(out, old, new, policy, data)
+    refuse_full(figures)
     if data is not None or old.is_dir() or new.is_dir():
         if data is None or not (old.is_dir() and new.is_dir()):
             raise UsageError(
@@ -99,7 +102,8 @@ def compare(
             set_by=set_by or (None if policy else "whoever typed the command"),
         )
         words = "".join(f"{printable(line)}\n" for line in models.words)
-        tables = comparison_tables(models.comparison)
+        written = draw_into(figures, [models.comparison], models.comparison.title)
+        tables = comparison_tables(models.comparison) + said(figures, written)
         deliver(as_json(models), comparison_line(models.comparison), words + tables, json, quiet, out)
         return models.exit_code
     roles = roles_of(label, prediction, score, group, measure, id, positive) | {"cluster": cluster}
@@ -114,7 +118,9 @@ def compare(
         intersect=intersect,
         title=f"{old.name} and {new.name}",
     )
-    deliver(as_json(made), comparison_line(made), comparison_tables(made), json, quiet, out)
+    written = draw_into(figures, [made], made.title)
+    tables = comparison_tables(made) + said(figures, written)
+    deliver(as_json(made), comparison_line(made), tables, json, quiet, out)
     return made.exit_code
 
 
@@ -147,6 +153,7 @@ def monitor(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    figures: FIGURES = None,
 ) -> int:
     """A control chart of each declared gap over dated files: did a gap grow beyond chance?"""
     from datetime import date
@@ -154,6 +161,7 @@ def monitor(
     from .bias.monitor import monitor as run_monitor
 
     refuse_overwriting(out, policy)
+    refuse_full(figures)
     try:
         start = None if since is None else date.fromisoformat(since)
     except ValueError as error:
@@ -170,5 +178,7 @@ def monitor(
         title=f"monitoring of {folder.name}",
         **{name: value for name, value in roles.items() if value is not None},
     )
-    deliver(as_json(made), monitoring_line(made), monitoring_tables(made), json, quiet, out)
+    written = draw_into(figures, [made], made.title)
+    tables = monitoring_tables(made) + said(figures, written)
+    deliver(as_json(made), monitoring_line(made), tables, json, quiet, out)
     return made.exit_code

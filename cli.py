@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from .errors import ClinometerError, UsageError
@@ -16,7 +17,15 @@ INTERNAL, INTERRUPTED = 5, 130
 try:
     import typer
 
-    from . import change_commands, data_commands, model_commands
+    from . import (
+        change_commands,
+        data_commands,
+        explore_commands,
+        model_commands,
+        report_commands,
+        setup_commands,
+    )
+    from .command_examples import EXAMPLES
     from .output import emit
     from .terminal import printable
 except ImportError as broken:  # a console entry imports this file before main() can give the failure its code
@@ -39,12 +48,15 @@ Exit codes:
 5  internal error: please report it
 
 130  interrupted"""
+SETTINGS = """\
+Settings: the command line goes before the environment (CLINOMETER_VERB_FLAG, as in CLINOMETER_REVIEW_DEVICE=cuda), the \
+environment before --config, and that before the defaults."""
 
 app = typer.Typer(
     name="clinometer",
     help="See where a Transformer leans, what makes it lean, and prove the fix.",
-    epilog=EXIT_CODES,
-    add_completion=False,
+    epilog=f"{EXIT_CODES}\n\n{SETTINGS}",
+    context_settings={"auto_envvar_prefix": "CLINOMETER"},
 )
 
 
@@ -58,14 +70,54 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+            help="Print the version and leave.",
+        ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error (or set CLINOMETER_DEBUG=1).")
+        bool,
+        typer.Option(
+            "--debug",
+            allow_from_autoenv=False,
+            help="Show the traceback of an error (or set CLINOMETER_DEBUG=1).",
+        ),
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings: a TOML file with a table for each verb, as [audit]."),
+    ] = None,
 ) -> None:
-    pass
+    if config is not None:
+        from .run_settings import read_settings
+
+        context.default_map = read_settings(config, _flags(context))
+
+
+def _flags(context: typer.Context) -> dict[str, dict[str, str]]:
+    """Verb -> flag without its dashes -> the parameter's name."""
+    commands: dict[str, Any] = context.command.commands  # type: ignore[attr-defined]
+    return {
+        verb: {
+            option.removeprefix("--"): parameter.name
+            for parameter in command.params
+            for option in parameter.opts
+            if option.startswith("--") and option != "--help"
+        }
+        for verb, command in commands.items()
+    }
+
+
+def _epilog(verb: str) -> str:
+    """Examples, each a paragraph of its own, then the exit codes."""
+    shown = "\n\n".join(line.replace("[", "\\[") for line in EXAMPLES[verb])
+    return f"Examples:\n\n{shown}\n\n{EXIT_CODES}"
 
 
 for _command in (
@@ -75,8 +127,13 @@ for _command in (
     data_commands.slices,
     data_commands.count,
     data_commands.schema,
+    setup_commands.init,
+    setup_commands.doctor,
     model_commands.demo,
     model_commands.review,
+    report_commands.report,
+    report_commands.card,
+    explore_commands.explain,
     model_commands.trace,
     model_commands.attribute,
     model_commands.methods,
@@ -86,7 +143,17 @@ for _command in (
     model_commands.swap,
     model_commands.suite,
 ):
-    app.command(epilog=EXIT_CODES)(_command)
+    app.command(epilog=_epilog(_command.__name__))(_command)
+
+
+def built() -> Any:
+    """The command that `app` describes. The name of each flag's variable is said once, under Settings, not at each."""
+    command = typer.main.get_command(app)
+    for one in (command, *command.commands.values()):  # type: ignore[attr-defined]
+        for parameter in one.params:
+            if hasattr(parameter, "show_envvar"):
+                parameter.show_envvar = False
+    return command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a symbol that a terminal cannot show must not stop a gate
-    command = typer.main.get_command(app)
+    command = built()
     # BadParameter, UsageError, ClickException: typer has them from click, or from a copy of its own.
     click_error: Any = typer.BadParameter.__mro__[2]
     try:
@@ -114,8 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClinometerError as error:
         return _fail(str(error), error.exit_code, debug)
     except click_error as error:
-        said = error.format_message().strip().rstrip(".")
-        return _fail(f"{said}. See clinometer --help.", UsageError.exit_code, debug)
+        return _fail(_misuse(error), UsageError.exit_code, debug)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return _fail(
@@ -125,6 +191,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             debug,
         )
     return code if isinstance(code, int) else 0
+
+
+def _misuse(error: Any) -> str:
+    """What was wrong about a verb, a flag or a value, the nearest that exists, and where to read on."""
+    near = sorted(getattr(error, "possibilities", None) or ())
+    said = str(error.message if near else error.format_message()).strip().rstrip(".")
+    if near:
+        said = f"{said}: did you mean {' or '.join(near)}?"
+    context = getattr(error, "ctx", None)
+    where = "clinometer" if context is None else context.command_path
+    return f"{said}{'' if said.endswith('?') else '.'} See {where} --help."
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import OutputError, UsageError
+from .figure_files import FIGURES, curves_of, draw_into, refuse_full, said
 from .file_tables import impact_table, local_law_table, slice_table, summary_table
 from .flags import (
     CLUSTER,
@@ -85,11 +86,15 @@ def audit(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    figures: FIGURES = None,
 ) -> int:
     """Whom does a model fail? Rates, gaps and verdicts from a file of predictions: no model, no torch."""
     from .bias.audit import audit as run_audit
 
     refuse_overwriting(out, Path(file), policy)
+    refuse_full(figures)
+    if preset is not None and figures is not None:
+        raise UsageError("--figures draws an audit; the tables of --preset have no figure. Leave one out.")
     rules = _policy(
         policy, group or [], tolerances(tolerance or []), set_by, confidence, min_group, positive, task
     )
@@ -112,10 +117,14 @@ def audit(
         return _preset(preset, evidence, list(group or evidence.groups), json=json, out=out)
     made = run_audit(evidence, rules, title=f"audit of {Path(file).name}")
     shown = _only(made, show or [])
+    written: tuple[Path, ...] = ()
+    if figures is not None:
+        curves, notes = curves_of(evidence, rules, made)
+        written = draw_into(figures, [shown, *curves], made.title, notes)
     deliver(
         as_json(made),
         verdict_line(made.verdict) + "\n",
-        audit_tables(shown, "" if show else summary_table(made)),
+        audit_tables(shown, "" if show else summary_table(made)) + said(figures, written),
         json,
         quiet,
         out,
@@ -152,11 +161,13 @@ def slices(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    figures: FIGURES = None,
 ) -> int:
     """Which combination of groups fares worst? What is found survives the searching. Explores; gates nothing."""
     from .bias.slices import slices as search
 
     refuse_overwriting(out, file)
+    refuse_full(figures)
     roles = roles_of(label, prediction, score, column, measure, id, positive) | {
         "weight": weight,
         "cluster": cluster,
@@ -174,7 +185,8 @@ def slices(
         seed=seed,
     )
     text = slice_table(made)
-    deliver(as_json(made), text.splitlines()[-2] + "\n", text, json, quiet, out)
+    written = draw_into(figures, [made], f"slices of {file.name}")
+    deliver(as_json(made), text.splitlines()[-2] + "\n", text + said(figures, written), json, quiet, out)
     return 0
 
 

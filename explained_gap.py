@@ -16,7 +16,7 @@ from .bias.value_units import by_value
 from .bias.word_ledger import word_ledger
 from .errors import DataError, UsageError, did_you_mean
 from .evidence import Evidence
-from .records import Ledger, Rows
+from .records import Attribution, Ledger, Rows
 from .scored_rows import evidence_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def why(
     minimum: int = 10,
     confidence: float = 0.95,
     replicates: int = 2000,
+    attribution: Attribution | None = None,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool = False,
@@ -114,10 +115,12 @@ def why(
         n_random: sets of other heads that they are tested against.
         least: the smallest effect on the metric that matters.
         minimum: rows that have to hold a word.
+        attribution: of these rows in this order, toward the subject's own target, where it was made already; by default
+            integrated gradients are computed.
 
     Raises:
         UsageError: another metric, a rate of one label without labels, or see `mediation.mediate`.
-        DataError: fewer than two rows of a side in a half.
+        DataError: fewer than two rows of a side in a half, or an attribution of other rows or another target.
     """
     from .interpret.audited import decision_rate, mean_score
     from .interpret.mediation import mediate
@@ -127,6 +130,11 @@ def why(
 
     if metric not in GAPS:
         raise UsageError(f"the metric is {metric!r}; {did_you_mean(metric, GAPS)}")
+    if attribution is not None and (attribution.ids != rows.ids or attribution.target != subject.target):
+        raise DataError(
+            f"the attribution is of {attribution.target!r} of {len(attribution)} rows; {subject.target!r} of these "
+            f"{len(rows)} rows, in this order, is expected. Leave it out to have it made."
+        )
     scores = score(subject, rows, batch_size=batch_size)
     evidence = evidence_of(subject, rows, scores)
     dealt = split(evidence, [attribute], shares=(0.5, 0.25, 0.25), seed=seed)
@@ -156,7 +164,8 @@ def why(
         progress=progress,
     )
     whole = _contrast(evidence, attribute, group, reference, metric)
-    attribution = attribute_rows(subject, rows, batch_size=batch_size, progress=progress)
+    if attribution is None:
+        attribution = attribute_rows(subject, rows, batch_size=batch_size, progress=progress)
     common: dict[str, Any] = {"confidence": confidence, "replicates": replicates, "seed": seed}
     made: Ledger | None = None
     parts: GapParts | None = None

@@ -1,4 +1,4 @@
-"""What `why` and `mitigate` print: shares and head tests; fixes beside one another, and the audit after."""
+"""What `why` and `mitigate` print, and a review of them: shares, head tests, fixes, and the audit after."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .bias.pareto_records import Pareto
     from .explained_gap import Why
     from .mitigating import Mitigated
+    from .records import Review
 
 MOST = 12
 
@@ -70,6 +71,20 @@ def mitigation_tables(made: "Mitigated") -> str:
         before, after = made.again.before.verdict, made.again.after.verdict
         text += f"before: {verdict_line(before)}\nafter:  {verdict_line(after)}\n"
     return text + "".join(f"{printable(line)}\n" for line in made.sentences)
+
+
+def answer_lines(made: "Review") -> str:
+    """What a review found of heads and of a fix, a line each."""
+    said = [f"heads:  {answer.found.mediation.verification.sentence()}" for answer in made.why]
+    if made.mitigated is not None:
+        found = made.mitigated.found
+        after = found.judged_on.of(found.choice.name)
+        said.append(
+            f"fix:    {found.choice.name}, judged on {found.n_judge} rows: largest gap in {found.gap} by {found.attribute} "
+            f"{number(after.gap)} {interval(after.gap_low, after.gap_high)}, change {number(after.gap_change, '+')} "
+            f"{interval(after.gap_change_low, after.gap_change_high, '+')}"
+        )
+    return "".join(f"{printable(line)}\n" for line in said)
 
 
 def _points(points: "Pareto", where: str) -> str:

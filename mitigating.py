@@ -19,7 +19,7 @@ from .bias.reductions import exponentiated_gradient
 from .bias.seen_rows import seen_rows
 from .bias.splitting import split
 from .bias.threshold_rules import group_thresholds, move_threshold
-from .errors import ClinometerError, DataError, UsageError, did_you_mean
+from .errors import ClinometerError, DataError, UsageError, did_you_mean, first
 from .evidence import Evidence
 from .records import Rows, plain
 from .scored_rows import evidence_of
@@ -117,7 +117,7 @@ class Mitigated:
 
 def mitigate(
     subject: "Subject",
-    rows: Rows,
+    rows: Rows | tuple[Rows, Rows, Rows],
     policy: Policy | str | Path,
     attribute: str,
     *,
@@ -135,7 +135,8 @@ def mitigate(
     """Fit fixes for a gap, choose one on other rows by a rule declared before, and audit it again on a third part.
 
     Args:
-        rows: that the model was not trained on, with labels (0 and 1) and groups.
+        rows: that the model was not trained on, with labels (0 and 1) and groups; or three parts that share no row, to fit,
+            to choose and to judge, of which those that fit alone may be rows of its training.
         policy: both audits follow it; its tolerances are judged before and after.
         attribute: the group column whose gap is closed.
         gap: selection_rate, true_positive_rate or false_positive_rate.
@@ -146,11 +147,11 @@ def mitigate(
             `module` gives for the first token.
         module: a part of the model; by default its last block.
         allowed: of learned gates, by how much the mean loss may rise on the rows they are fitted on.
-        shares: of the rows to fit, to choose and to judge.
+        shares: of the rows to fit, to choose and to judge; of no meaning where these are given.
 
     Raises:
         UsageError: an unknown fix or gap, rows without labels, or no fix could be made.
-        DataError: too few rows of a group, or what the audit refuses.
+        DataError: too few rows of a group, parts that share rows, or what the audit refuses.
     """
     rules = read_policy(policy) if isinstance(policy, (str, Path)) else policy
     unknown = [name for name in fixes if name not in FIXES]
@@ -158,17 +159,11 @@ def mitigate(
         raise UsageError(f"there is no fix {unknown[0]!r}: {did_you_mean(unknown[0], FIXES)}")
     if gap not in CONSTRAINTS:
         raise UsageError(f"the gap is {gap!r}; {did_you_mean(gap, CONSTRAINTS)}")
-    if rows.labels is None:
-        raise UsageError("a fix is fitted to labels: give rows with labels (--label).")
-    from .interpret.models import score
-
-    evidence = evidence_of(subject, rows, score(subject, rows, batch_size=batch_size))
-    dealt = split(evidence, None, shares=shares, seed=seed)
-    fit, choosing, judging = (dealt.take(evidence, part) for part in ("fit", "choose", "judge"))
+    fit, choosing, judging = _dealt(subject, rows, shares, seed, batch_size)
     work = _Work(
         subject=subject,
-        rows=rows.take(dealt.fit),
-        fit=fit,
+        rows=fit.rows,
+        fit=fit.evidence,
         attribute=attribute,
         gap=gap,
         module=module,
@@ -177,7 +172,6 @@ def mitigate(
         batch_size=batch_size,
         seed=seed,
     )
-    parts = {"choose": rows.take(dealt.choose), "judge": rows.take(dealt.judge)}
     made: dict[str, Mitigation | Subject] = {}
     placed: dict[str, list[Candidate]] = {"choose": [], "judge": []}
     skipped: dict[str, str] = {}
@@ -185,11 +179,8 @@ def mitigate(
         try:
             found = work.fix(name)
             both = {
-                part: _placed(found, name, work, some, given)
-                for part, some, given in (
-                    ("choose", parts["choose"], choosing),
-                    ("judge", parts["judge"], judging),
-                )
+                part: _placed(found, name, work, some.rows, some.evidence)
+                for part, some in (("choose", choosing), ("judge", judging))
             }
         except ClinometerError as error:
             skipped[name] = str(error)
@@ -202,17 +193,19 @@ def mitigate(
             f"no fix could be made: {'; '.join(f'{name}: {why}' for name, why in skipped.items())}"
         )
     shown: dict[str, Any] = {"attribute": attribute, "gap": gap, "utility": utility, "title": subject.name}
-    chosen_on = pareto(choosing, placed["choose"], rules, purpose="choose", **shown)
-    judged_on = pareto(judging, placed["judge"], rules, purpose="judge", **shown)
+    chosen_on = pareto(choosing.evidence, placed["choose"], rules, purpose="choose", **shown)
+    judged_on = pareto(judging.evidence, placed["judge"], rules, purpose="judge", **shown)
     start = chosen_on.of(UNMITIGATED).utility
     if start is None:
-        raise DataError(f"{utility} is undefined on the {len(choosing)} rows that choose: give more rows.")
+        raise DataError(
+            f"{utility} is undefined on the {len(choosing.rows)} rows that choose: give more rows."
+        )
     floor = start + accepted_loss if chosen_on.better == "lower" else start - accepted_loss
     choice = choose(chosen_on, floor)
     again = None
     if choice.name in made:
         after = next(one for one in placed["judge"] if one.name == choice.name)
-        again = audit_again(judging, after.evidence, rules, fix=choice, metrics=[gap])
+        again = audit_again(judging.evidence, after.evidence, rules, fix=choice, metrics=[gap])
     return Mitigated(
         attribute=attribute,
         gap=gap,
@@ -224,10 +217,55 @@ def mitigate(
         again=again,
         fixes=made,
         skipped=skipped,
-        n_fit=len(fit),
-        n_choose=len(choosing),
-        n_judge=len(judging),
+        n_fit=len(fit.rows),
+        n_choose=len(choosing.rows),
+        n_judge=len(judging.rows),
         seed=seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of the rows, and what the model makes of them without a fix."""
+
+    rows: Rows
+    evidence: Evidence
+
+
+def _dealt(
+    subject: "Subject",
+    rows: Rows | tuple[Rows, Rows, Rows],
+    shares: tuple[float, float, float],
+    seed: int,
+    batch_size: int,
+) -> tuple[_Part, _Part, _Part]:
+    """The rows to fit, to choose and to judge: dealt here, or as they are given."""
+    from .interpret.models import score
+
+    given = (rows,) if isinstance(rows, Rows) else tuple(rows)
+    if len(given) not in (1, 3):
+        raise UsageError(f"{len(given)} parts of rows are given; three are expected: to fit, choose, judge.")
+    if any(part.labels is None for part in given):
+        raise UsageError("a fix is fitted to labels: give rows with labels (--label).")
+    seen: dict[str, int] = {}
+    for place, part in enumerate(given):
+        again = [name for name in part.ids if seen.setdefault(name, place) != place]
+        if again:
+            raise DataError(
+                f"{len(again)} rows are in two parts: {first(again)}. What a fix does is shown by rows it has never "
+                "seen: give each row to one part."
+            )
+    made = [
+        _Part(one, evidence_of(subject, one, score(subject, one, batch_size=batch_size))) for one in given
+    ]
+    if len(made) == 3:
+        return made[0], made[1], made[2]
+    whole = made[0]
+    dealt = split(whole.evidence, None, shares=shares, seed=seed)
+    return (
+        _Part(whole.rows.take(dealt.fit), dealt.take(whole.evidence, "fit")),
+        _Part(whole.rows.take(dealt.choose), dealt.take(whole.evidence, "choose")),
+        _Part(whole.rows.take(dealt.judge), dealt.take(whole.evidence, "judge")),
     )
 
 

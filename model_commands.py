@@ -10,7 +10,7 @@ import typer
 
 from .errors import OutputError, UsageError, first
 from .file_tables import counterfactual_tables, suite_tables
-from .fix_tables import mitigation_tables, why_tables
+from .fix_tables import answer_lines, mitigation_tables, why_tables
 from .flags import DATA, MODEL, tolerances
 from .output import as_json, emit, emit_json
 from .terminal import (
@@ -40,6 +40,7 @@ def demo(
     following += f" --policy {_quote(out / 'policy.toml')} --label approved"
     emit(review_summary(made, out, quiet=quiet))
     if not quiet:
+        emit(answer_lines(made))
         emit(f"next:   {following}\n")
     emit(f"`clinometer review` would have returned exit code {made.exit_code}; a demo returns 0.\n")
     return 0
@@ -63,6 +64,20 @@ def review(
     faithful_rows: Annotated[
         int, typer.Option(min=0, help="On so many rows, measure how faithful attributions are; 0: not.")
     ] = 0,
+    why: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ATTRIBUTE:GROUP[:REFERENCE[:METRIC]]",
+            help="Divide this gap, screen heads on half of the rows and test them on the others; may be repeated.",
+        ),
+    ] = None,
+    mitigate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTRIBUTE[:GAP]",
+            help="Fit fixes for this gap, choose one, and audit again on other rows.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the review as JSON instead of words.")] = False,
 ) -> int:
     """Whom does a model fail, what did it use, and why: a folder to be signed."""
@@ -80,11 +95,15 @@ def review(
         quiet=quiet,
         force=force,
         faithful_rows=faithful_rows,
+        why=tuple(why or ()),
+        mitigate=mitigate,
     )
     if json:
         emit_json(to_json(made))
     else:
         emit(review_summary(made, out, quiet=quiet))
+        if not quiet:
+            emit(answer_lines(made))
     return made.exit_code
 
 

@@ -434,6 +434,8 @@ class Review:
     slices: Any = (
         None  # bias.slice_records.SliceSearch; a text that says why nothing was searched; None: not asked
     )
+    why: tuple[Any, ...] = ()  # review_questions.GapAnswer: gaps divided, heads screened and tested
+    mitigated: Any = None  # review_questions.FixAnswer: before, the fix, after; None: not asked
     feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}
     limits: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)

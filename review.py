@@ -29,6 +29,7 @@ from .evidence import Evidence, from_columns
 from .evidence_files import read as read_table
 from .evidence_files import write as write_evidence
 from .records import Attribution, Audit, Contrast, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
+from .review_questions import FixQuestion, GapQuestion, answer_fix, answer_gap, questions
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -139,6 +140,8 @@ def review(
     limits: Sequence[str] = (),
     faithful_rows: int = 0,
     slice_permutations: int = 2000,
+    why: Sequence[GapQuestion | str] = (),
+    mitigate: FixQuestion | str | None = None,
     progress: bool = False,
 ) -> Review:
     """Score, explain, audit and account: everything a reviewer signs, as one record.
@@ -158,10 +161,15 @@ def review(
         faithful_rows: on so many rows, drawn by the seed, attribution methods are measured beside random scores, the
             ones that are on request left out; 0 measures nothing.
         slice_permutations: of the search for combinations of groups that fare worst (`bias.slices`); 0 searches nothing.
+        why: gaps that are divided among words or features and among heads, the heads screened on half of the rows and tested
+            on the others (`explained_gap.why`): "ATTRIBUTE:GROUP[:REFERENCE[:METRIC]]", or `GapQuestion`.
+        mitigate: a gap for which fixes are fitted, one chosen and judged on three parts of the rows
+            (`mitigating.mitigate`): "ATTRIBUTE[:GAP]", or a `FixQuestion`. The review's verdict stays that of the model.
         progress: show bars.
 
     Raises:
         DataError, PolicyError, CaptureError: as their messages say.
+        UsageError: a question that these rows cannot answer.
     """
     from .interpret.head_effects import head_effects, view
     from .interpret.head_roles import summaries
@@ -173,6 +181,7 @@ def review(
             "the rows have no group columns; a review needs at least one (groups={'race': [...]})."
         )
     resolved = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
+    asked, fix = questions(rows, why, mitigate)
     attribution = attribute(subject, rows, batch_size=batch_size, progress=progress)
     effects = head_effects(subject, rows, batch_size=batch_size, progress=progress)
     evidence = gather(subject, rows, attribution, effects, terms=terms)
@@ -190,6 +199,13 @@ def review(
     attributes = tuple(resolved.groups) or tuple(evidence.groups)
     pairs = [pair for name in attributes for pair in _pairs(evidence, name, resolved)]
     ledgers, undivided = _ledgers(subject, rows, attribution, pairs, replicates, seed)
+    shared: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    answers = tuple(
+        answer_gap(subject, rows, one, attribution=attribution, replicates=replicates, **shared)
+        for one in asked
+    )
+    decisions = {metric: most for metric, most in resolved.tolerance.items() if metric not in named}
+    judged = resolved.model_copy(update={"tolerance": decisions})
     return Review(
         title=title or f"Review of {subject.name}",
         schema_version=SCHEMA_VERSION,
@@ -203,6 +219,8 @@ def review(
         heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
         faithfulness=measured,
         slices=_searched(evidence, resolved, slice_permutations, seed) if slice_permutations else None,
+        why=answers,
+        mitigated=None if fix is None else answer_fix(subject, rows, judged, fix, **shared),
         model={
             "name": subject.name,
             "class": type(subject.module).__qualname__,
@@ -491,6 +509,8 @@ def review_files(
     quiet: bool = False,
     force: bool = False,
     faithful_rows: int = 0,
+    why: Sequence[GapQuestion | str] = (),
+    mitigate: FixQuestion | str | None = None,
 ) -> Review:
     """Review a model's folder on a data file and save the result: what `clinometer review` does."""
     from .interpret.models import load
@@ -516,6 +536,8 @@ def review_files(
         seed=seed,
         data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
         faithful_rows=faithful_rows,
+        why=why,
+        mitigate=mitigate,
         progress=not quiet,
     )
     save_review(made, out, progress=not quiet)

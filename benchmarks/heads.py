@@ -12,10 +12,11 @@ beside the checkout, or --data and --model), after a run of a few rows each, as 
 * naive by length: the same with rows of about one length together;
 * exact: all heads, prefixes shared and several heads in one batch (`ablation.ablated`);
 * screening: all heads to first order from one backward pass (`gate_effects.unit_effects`), beside one forward and
-  one backward pass of the model over the same batches.
+  one backward pass of the model over the same batches;
+* screening, last exact: the same, and the heads of the last call closed one by one (last="exact").
 
-What is compared must be the same: exact scores equal naive ones to 1e-4. Spearman's correlation is that of the
-first-order effect with the exact one, over heads, of one contrast of two groups of posts.
+What is compared must be the same: exact scores equal naive ones to 1e-4. Spearman's correlation is that of
+what screening finds with the exact effect, over heads, of one contrast of two groups of posts.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ BATCH = 32
 TOLERANCE = 1e-4
 WARM = 8  # rows
 LEAST_POSTS = 8  # of each side of a contrast
+SCREENINGS = {"screening": "first order", "screening, last exact": "exact"}  # and their argument `last`
 
 
 def posts(folder: Path, n: int, seed: int) -> tuple[Rows, dict[str, np.ndarray]]:
@@ -98,10 +101,12 @@ def both_passes(subject: Subject, batches: list[Any]) -> None:
         subject.select(subject.forward(batch, None)).sum().backward()
 
 
-def spearman(effects: np.ndarray, exact: np.ndarray, inside: np.ndarray) -> float:
-    """Spearman's correlation over heads of the first-order with the exact effect on a difference of means."""
-    weights = inside / inside.sum() - ~inside / (~inside).sum()
-    return float(stats.spearmanr(-(weights @ effects), exact @ weights).statistic)
+def spearman(closing: np.ndarray, exact: np.ndarray, sides: dict[str, np.ndarray]) -> dict[str, float]:
+    """Spearman's correlation over heads of the screened (row, head) with the exact effect (head, row), by contrast."""
+    weights = {name: inside / inside.sum() - ~inside / (~inside).sum() for name, inside in sides.items()}
+    n = closing.shape[0]
+    weights = {"mean score": np.full(n, 1 / n), **weights}
+    return {name: float(stats.spearmanr(w @ closing, exact @ w).statistic) for name, w in weights.items()}
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -118,14 +123,14 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     held: dict[str, Any] = {}
     runs: dict[str, Callable[[], Any]] = {
         "forward and backward": lambda: both_passes(subject, by_length),
-        "screening": lambda: unit_effects(subject, rows),
+        **{name: partial(unit_effects, subject, rows, last=last) for name, last in SCREENINGS.items()},
         "padded naive": lambda: naive(subject, rows, few, padded),
         "naive by length": lambda: naive(subject, rows, few, by_length),
         "exact": lambda: ablated(subject, rows, sets, how="zero", together=given.together),
     }
     times = {name: rounds.Times() for name in runs}
     both_passes(subject, by_length[:1])
-    unit_effects(subject, rows.take(range(WARM)))
+    unit_effects(subject, rows.take(range(WARM)), last="exact")
     ablated(subject, rows.take(range(WARM)), sets[:2], how="zero")
     for place in range(given.rounds):
         for name in np.random.default_rng(place).permutation(list(runs)).tolist():
@@ -142,10 +147,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(
             f"scores with a head closed differ by {off}, at most {TOLERANCE} is expected: nothing is compared."
         )
-    found = held["screening"]
-    change = exact - found.value
-    agreement = {name: spearman(found.gradient, change, inside) for name, inside in sides.items()}
-    pooled = stats.spearmanr(-found.gradient.mean(axis=0), change.mean(axis=1)).statistic
+    change = exact - held["screening"].value
     return {
         "rows": given.rows,
         "heads": len(heads),
@@ -159,13 +161,16 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             }
             for name, one in times.items()
         },
-        "screening to forward and backward": {
-            kind: asdict(
-                rounds.ratios(getattr(times["screening"], kind), getattr(times["forward and backward"], kind))
-            )
-            for kind in ("wall", "processor")
+        "to forward and backward": {
+            name: {
+                kind: asdict(
+                    rounds.ratios(getattr(times[name], kind), getattr(times["forward and backward"], kind))
+                )
+                for kind in ("wall", "processor")
+            }
+            for name in SCREENINGS
         },
-        "spearman": {"mean score": float(pooled), **agreement},
+        "spearman": {name: spearman(held[name].closing, change, sides) for name in SCREENINGS},
     }
 
 
@@ -181,15 +186,14 @@ def show(found: dict[str, Any], given: argparse.Namespace) -> None:
         for name, kinds in found["ratios"].items()
     ]
     print(tables.table(["", "time: ratio to padded naive [95 %]", "processor time [95 %]"], rows))
-    kinds = found["screening to forward and backward"]
-    shown = ", ".join(f"{kind} {tables.number(rounds.Middle(**one))}" for kind, one in kinds.items())
-    print(f"\nScreening to one forward and backward pass: {shown}.\n")
-    print(
-        tables.table(
-            ["contrast", "Spearman, first order with exact"],
-            [[k, f"{v:.3f}"] for k, v in found["spearman"].items()],
-        )
-    )
+    print()
+    for name, kinds in found["to forward and backward"].items():
+        shown = ", ".join(f"{kind} {tables.number(rounds.Middle(**one))}" for kind, one in kinds.items())
+        print(f"{name} to one forward and backward pass: {shown}.")
+    print("\nSpearman's correlation with the exact effect, over heads:\n")
+    first, *_ = found["spearman"].values()
+    rows = [[key, *(f"{one[key]:.3f}" for one in found["spearman"].values())] for key in first]
+    print(tables.table(["contrast", *found["spearman"]], rows))
 
 
 def main() -> None:

@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="0 to this less one")
     parser.add_argument("--token", default="quartz", help="a word that the model knows and no post holds")
     parser.add_argument("--label", default="hatespeech")
+    parser.add_argument("--epochs", type=int, default=8, help="of each fine-tuning; the best one is kept")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--json", metavar="FILE")
     given = parser.parse_args()
@@ -90,6 +91,7 @@ def main() -> None:
             token=given.token,
             label=given.label,
             methods=given.methods,
+            epochs=given.epochs,
             seed=seed,
         )
         made.append(one)

@@ -1,6 +1,7 @@
 """The derivative of every row's score by a gate on each head or feed-forward block, at 1 or along a path."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from ..records import Floats, Rows
 from .attributions import allowed, rounding
 from .batches import backing_off, bucketed, repeated
 from .feed_forward import feed_forward_blocks, gated
+from .last_call import LastCall
 from .mean_outputs import mean_outputs
 from .models import Batch, Subject, check_finite
 from .observer import Spot
@@ -22,6 +24,7 @@ from .quadrature import gauss, nested
 from .tap import tap
 
 TOWARD = ("zero", "mean")
+LAST = ("first order", "exact")
 
 
 class Unit(NamedTuple):
@@ -45,6 +48,8 @@ class UnitEffects:
     units: tuple[Unit, ...]
     value: Floats  # (row,) the score with all gates at 1
     gradient: Floats  # (row, unit) d score / d gate, with all gates at 1
+    closing: Floats  # (row, unit) score with the unit closed less value: -gradient, or exact
+    exact: npt.NDArray[np.bool_]  # (unit,) whether closing is exact: heads of the last call, where asked for
     closed: Floats | None  # (row,) the score with all gates at 0; None without integration
     integrated: (
         Floats | None
@@ -58,6 +63,7 @@ def unit_effects(
     rows: Rows,
     *,
     toward: str = "zero",
+    last: str = "first order",
     integrated: bool = False,
     feed_forward: bool = False,
     batch_size: int = 32,
@@ -73,6 +79,8 @@ def unit_effects(
         raise DataError("there are no rows to screen.")
     if toward not in TOWARD:
         raise UsageError(f"toward is {toward!r}; {did_you_mean(toward, TOWARD)}")
+    if last not in LAST:
+        raise UsageError(f"last is {last!r}; {did_you_mean(last, LAST)}")
     if toward == "mean" and feed_forward:
         raise UsageError("feed-forward blocks are closed toward zero only: use toward='zero' with them.")
     if nodes < 2 or most_nodes < nodes:
@@ -80,7 +88,7 @@ def unit_effects(
     lengths = [len(names) for names in subject.names(rows)]
     blocks = feed_forward_blocks(subject, subject.encode(rows.take([0]))) if feed_forward else ()
     means = mean_outputs(subject, rows, batch_size=batch_size) if toward == "mean" else {}
-    gate = _Gated(subject, blocks, means)
+    gate = _Gated(subject, blocks, means, LastCall(subject) if last == "exact" else None)
     n = len(rows)
     parts: list[tuple[npt.NDArray[np.intp], _Found]] = []
     with tqdm(total=n, desc="screening", unit="row", disable=not progress) as bar:
@@ -92,6 +100,12 @@ def unit_effects(
         check_finite(value, rows.ids, subject.name)
         gradient = _joined(n, parts, lambda one: one.gradient)
         check_finite(gradient.sum(axis=1), rows.ids, subject.name)
+        exact = gate.exact()
+        closing = -gradient
+        if gate.last is not None:
+            closing[:, exact] = _joined(n, parts, lambda one: one.alone) - value[:, None]
+            check_finite(closing.sum(axis=1), rows.ids, f"{subject.name} with a head closed")
+            gate.last = None  # what follows needs derivatives alone
         closed = path = None
         used, converged = np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.bool_)
         if integrated:
@@ -117,6 +131,8 @@ def unit_effects(
         units=gate.units,
         value=value,
         gradient=gradient,
+        closing=closing,
+        exact=exact,
         closed=closed,
         integrated=path,
         n_nodes=used,
@@ -127,13 +143,16 @@ def unit_effects(
 class _Found(NamedTuple):
     value: Floats  # (row,)
     gradient: Floats  # (row, unit)
+    alone: Floats  # (row, head) the score with this head of the last call closed; no head where not asked for
 
 
 class _Gated:
     """Runs a subject with one gate per row and unit, all at the same place between closed and open."""
 
-    def __init__(self, subject: Subject, blocks: tuple[str, ...], means: Mapping[str, Tensor]) -> None:
-        self.subject, self.blocks, self.means = subject, blocks, means
+    def __init__(
+        self, subject: Subject, blocks: tuple[str, ...], means: Mapping[str, Tensor], last: LastCall | None
+    ) -> None:
+        self.subject, self.blocks, self.means, self.last = subject, blocks, means, last
         self.units: tuple[Unit, ...] = ()
         self.gates: list[tuple[Unit, Tensor]] = []  # the layer, with head 0 for heads; (row, ..., head)
         self.at, self.n = 1.0, 0
@@ -144,6 +163,8 @@ class _Gated:
 
     def change(self, spot: Spot, output: Tensor) -> Tensor:
         """The output of each head times its gate; toward its mean, where one is known."""
+        if self.last is not None:
+            self.last.note(spot)
         if spot.n_examples % self.n:
             raise CaptureError(
                 f"{spot.layer}: {self.n} rows became {spot.n_examples} examples of attention, which do not belong to one "
@@ -194,8 +215,8 @@ class _Gated:
         return target, found
 
     def gradients(self, batch: Batch, n: int, at: float) -> _Found:
-        """Scores, and their derivatives by the gates at `at`."""
-        with torch.enable_grad():
+        """Scores, their derivatives by the gates at `at`, and scores with each head of the last call closed."""
+        with torch.enable_grad(), self.last.kept() if self.last is not None else nullcontext():
             target, gates = self.run(batch, n, at)
             found: tuple[Tensor | None, ...] = torch.autograd.grad(
                 target.sum(), [gate for _, gate in gates], allow_unused=True
@@ -207,7 +228,14 @@ class _Gated:
             for (_, gate), gradient in zip(gates, found, strict=True)
         ]
         joined = torch.cat([part.sum(dim=1).reshape(n, -1).cpu() for part in columns], dim=1)
-        return _Found(target.detach().double().cpu().numpy(), joined.numpy())
+        value = target.detach().double().cpu().numpy()
+        alone = np.zeros((n, 0)) if self.last is None else self.last.closed(batch, n, self.means)
+        return _Found(value, joined.numpy(), alone)
+
+    def exact(self) -> npt.NDArray[np.bool_]:
+        """Which units are closed for certain: heads of the last call, in their order; (unit,)."""
+        layer = None if self.last is None else self.last.layer
+        return np.array([unit.layer == layer and unit.head is not None for unit in self.units])
 
 
 def _batch(gate: _Gated, batch: Batch, n: int, at_once: int, at: float = 1.0) -> _Found:

@@ -39,6 +39,7 @@ class HeadTest:
     )  # the effect that would be verified with a probability of 80 %; None: no row changed
     verified: bool
     reason: str  # why not; "" where it is
+    random_effects: tuple[float, ...] = ()  # before - after of each of the other sets
 
     @property
     def carries(self) -> bool:
@@ -119,4 +120,5 @@ def tested(
         detectable=detectable,
         verified=not reasons,
         reason="; ".join(reasons),
+        random_effects=tuple(float(one) for one in others),
     )

@@ -59,6 +59,7 @@ def mediate(
     heads: Sequence[Head] | None = None,
     n_candidates: int = 4,
     cluster: npt.NDArray[np.integer] | None = None,
+    last: str = "first order",
     integrated: bool = True,
     feed_forward: bool = False,
     n_random: int = 39,
@@ -80,7 +81,7 @@ def mediate(
         metric: the audited metric of the held-out rows; by default the contrast of scores.
         cluster: codes of the held-out rows.
         least: the smallest effect on the metric that matters.
-        integrated, feed_forward: of the screening. Toward the mean, heads alone have gates.
+        last, integrated, feed_forward: of the screening. Toward the mean, heads alone have gates.
 
     Raises: as `screen`, `verify` and `head_paths`.
     """
@@ -90,6 +91,7 @@ def mediate(
         rows,
         contrast,
         toward=toward,
+        last=last,
         integrated=integrated,
         feed_forward=feed_forward,
         batch_size=batch_size,

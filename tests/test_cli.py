@@ -423,6 +423,8 @@ def test_a_review_returns_its_verdict(call, monkeypatch, tmp_path, verdict, code
             "quiet": False,
             "force": False,
             "faithful_rows": 0,
+            "why": (),
+            "mitigate": None,
         },
     )
     got, out, _ = call(*arguments[:4], tmp_path / "other", "--json")

@@ -8,6 +8,7 @@ import pytest
 
 from clinometer.errors import DataError, UsageError
 from clinometer.explained_gap import GAPS, why
+from clinometer.interpret.methods import attribute
 from reference.mediating import guilty, lines
 from reference.sentences import own_classifier, sentences
 from reference.subjects import applicants, fitted
@@ -104,6 +105,24 @@ def test_a_gap_between_texts_is_divided_among_words():
     )
     rare = why(subject, rows, "region", "north", "south", metric="mean_score", minimum=10_000, **QUICK)
     assert rare.ledger is None and "minimum" in rare.no_ledger
+
+
+def test_an_attribution_that_was_made_already_is_taken_and_one_of_other_rows_refused(
+    people, explained, monkeypatch
+):
+    subject, rows = people
+    made = attribute(subject, rows, batch_size=32)
+
+    def never(*_, **__):
+        raise AssertionError("it was made again")
+
+    monkeypatch.setattr("clinometer.interpret.methods.attribute", never)
+    asked = {"metric": "selection_rate", "minimum": 5, **QUICK}
+    again = why(subject, rows, "side", "poor", "rich", attribution=made, **asked)
+    assert again.sentences == explained.sentences
+    for other in (made.take(np.arange(len(rows))[::-1]), dataclasses.replace(made, target="another")):
+        with pytest.raises(DataError, match="in this order, is expected"):
+            why(subject, rows, "side", "poor", "rich", attribution=other, **asked)
 
 
 def test_refusals(people):

@@ -10,11 +10,13 @@ import pytest
 import clinometer.cli as cli
 from clinometer.bias.mitigation import Mitigation, read_mitigation
 from clinometer.bias.policy import parse_policy
-from clinometer.errors import UsageError
+from clinometer.bias.splitting import split
+from clinometer.errors import DataError, UsageError
 from clinometer.interpret import folders
 from clinometer.interpret.models import load, score
 from clinometer.interpret.preprocessing import TablePreprocessor
 from clinometer.mitigating import FIXES, mitigate
+from clinometer.scored_rows import evidence_of
 from reference.subjects import applicants, fitted
 
 POLICY = parse_policy(
@@ -88,6 +90,42 @@ def test_a_chosen_fix_is_saved_and_decides_the_same(people, tmp_path, name):
         )
     else:
         np.testing.assert_array_equal(score(load(where), rows), score(one.chosen, rows))
+
+
+def test_parts_that_are_given_are_kept(people, made):
+    subject, rows, _ = people
+    scored = evidence_of(subject, rows, score(subject, rows))
+    dealt = split(scored, None, shares=(0.5, 0.25, 0.25), seed=0)
+    parts = tuple(rows.take(places) for places in (dealt.fit, dealt.choose, dealt.judge))
+    again = mitigate(
+        subject,
+        parts,
+        POLICY,
+        "side",
+        gap="selection_rate",
+        accepted_loss=0.2,
+        fixes=["threshold", "erasure"],
+    )
+    assert (again.n_fit, again.n_choose, again.n_judge) == tuple(len(part) for part in parts)
+    for name in again.fixes:
+        assert again.judged_on.of(name).gap == made.judged_on.of(name).gap
+    other = (parts[2], parts[1], parts[0])
+    turned = mitigate(
+        subject, other, POLICY, "side", gap="selection_rate", accepted_loss=0.2, fixes=["threshold"]
+    )
+    assert (turned.n_fit, turned.n_judge) == (len(parts[2]), len(parts[0]))
+
+
+def test_parts_that_share_rows_are_refused(people):
+    subject, rows, _ = people
+    one, two = rows.take(range(200)), rows.take(range(199, 400))
+    with pytest.raises(DataError, match=r"1 rows are in two parts: 'a0199'"):
+        mitigate(subject, (one, two, rows.take(range(400, 600))), POLICY, "side", gap="selection_rate")
+    with pytest.raises(UsageError, match="2 parts of rows"):
+        mitigate(subject, (one, two), POLICY, "side", gap="selection_rate")
+    bare = dataclasses.replace(one, labels=None)
+    with pytest.raises(UsageError, match="give rows with labels"):
+        mitigate(subject, (bare, two, rows.take(range(400, 600))), POLICY, "side", gap="selection_rate")
 
 
 def test_refusals(people):

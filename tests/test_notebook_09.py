@@ -1,4 +1,4 @@
-"""The notebook on long inputs: its look thins out with length where its decisions fail, and every figure is there."""
+"""The notebook on long inputs: its look thins out with length, where its decisions fail."""
 
 from pathlib import Path
 

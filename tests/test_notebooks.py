@@ -25,6 +25,10 @@ def test_the_first_picture_follows_its_sliders(tmp_path):
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
     # The widget's outputs reach the kernel between two cells, so each step is a cell of its own.
     steps = (
+        "again = seen.runs(seen.example, {(seen.layer, seen.head): 0.0})\n"
+        "shown = next(one for one in seen.scenes if one.id == seen.example)\n"
+        "print('explorer', len(seen.scenes), abs(seen.runs(seen.example, {}).value[0] - shown.value[0]) < 1e-5,\n"
+        "      abs(again.gap - seen.gap.closings[seen.layer, seen.head]) < 1e-9)",
         "before = str(picture.outputs)",
         "layer.value, head.value, example.value = 1, 2, rows.ids[3]",
         "shown = sum('image/png' in o.get('data', {}) for o in picture.outputs)\n"
@@ -33,6 +37,7 @@ def test_the_first_picture_follows_its_sliders(tmp_path):
     )
     notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
     notebook = execute(notebook, tmp_path)
+    assert "explorer 16 True True" in "".join(one.get("text", "") for one in notebook.cells[-4].outputs)
     printed = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
     assert "moved True pictures 2" in printed
     assert "follows True" in printed
@@ -40,6 +45,10 @@ def test_the_first_picture_follows_its_sliders(tmp_path):
         o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
     ]
     assert pictures, "no picture was shown"
+    first = next(cell for cell in notebook.cells if "cm.explore(" in cell.source)
+    assert len(first.source.split("\n")) <= 5
+    kinds = {kind for output in first.outputs for kind in output.get("data", {})}
+    assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= kinds
 
 
 def test_a_head_is_read_three_ways(tmp_path):

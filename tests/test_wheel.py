@@ -46,7 +46,11 @@ def held(wheel: Path) -> set[str]:
 def test_the_wheel_holds_the_package_and_nothing_else(held: set[str]) -> None:
     folders = set(FOLDERS.values())
     modules = {f.as_posix() for f in project_files() if f.suffix == ".py" and f.parent in folders}
-    templates = {f.as_posix() for f in project_files() if f.match("visualizers/templates/*")}
+    templates = {
+        f.as_posix()
+        for f in project_files()
+        if f.match("visualizers/templates/*") or f.match("visualizers/static/*")
+    }
     assert templates
     assert held == modules | templates | {"py.typed"}
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..records import Audit, Cell, Finding, Review, plain
-from . import faithful, gaps, ledger
+from . import answers, faithful, gaps, ledger
 from .fonts import MISSING, shorten, undrawable
 from .palette import MARKS
 from .plates import Drawn, data_uri, draw, drawn_metrics
@@ -81,6 +81,8 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
             }
             for view, shown_heads in zip(review.views, drawn.heads, strict=True)
         ],
+        asked=answers.asked(review),
+        fixed=answers.fixed(review),
         methods=[] if review.faithfulness is None else faithful.ordered(review.faithfulness),
         command=_command(review),
         not_assessed=_not_assessed(review),
@@ -164,6 +166,8 @@ def _names(review: Review) -> Iterator[str]:
             yield from (cell.attribute, cell.group, cell.metric)
     for account in review.ledgers:
         yield from (share.unit for share in account.shares)
+    for answer in review.why:
+        yield from (answer.found.group, answer.found.reference, answer.found.attribute)
     for view in review.views:
         yield from (view.title, *view.labels)
 
@@ -178,6 +182,10 @@ def _not_assessed(review: Review) -> Iterator[str]:
         yield "No gap was divided among features: there is no ledger."
     if not review.views:
         yield "No attention map was kept."
+    if not review.why:
+        yield "No head was taken out of the model: what heads do to a gap was not tested."
+    if review.mitigated is None:
+        yield "No fix was tried."
 
 
 def _command(review: Review) -> str:

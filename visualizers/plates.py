@@ -5,19 +5,35 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from ..records import Audit, Cell, Review, View
-from . import faithful, gaps, heads, ledger, maps, tokens
+from ..records import Audit, Cell, Ledger, Review, View
+from . import (
+    dumbbells,
+    faithful,
+    gap_parts,
+    gaps,
+    heads,
+    intersections,
+    ledger,
+    maps,
+    mediation,
+    pareto,
+    slice_table,
+    tokens,
+)
+from .fonts import shorten
 from .palette import compact, encoded
-from .wording import number
+from .wording import IN_SENTENCE, number
 
 MOST_METRICS = 4  # drawn; the tables hold all
 MOST_LEDGERS = 6
+MOST_JOINT = 2  # intersections, and metrics of each
 MOST_MAPS = 24  # heads drawn for the picker, over all views
 FIGURE_DPI = 150
 MAP_DPI = 110
@@ -31,8 +47,10 @@ class Plate:
     """One figure with the sentence that says what it shows."""
 
     name: str
-    kind: str  # "rates", "gaps", "attribution", "ledger", "faithfulness", "heads" or "map"
-    about: str  # metric, or position of the ledger or view
+    # rates, gaps, intersections, errors, slices, attribution, ledger, parts, asked-ledger, heads-out, fixes,
+    # faithfulness, heads or map
+    kind: str
+    about: str  # metric, or position of the ledger, question or view
     figure: Figure
     alt: str
 
@@ -107,6 +125,15 @@ def plates(review: Review) -> list[Plate]:
     for metric in drawn_metrics(audit):
         add("rates", metric, gaps.forest(audit, metric), gaps.describe_rates(audit, metric), metric)
         add("gaps", metric, gaps.gap_forest(audit, metric), gaps.describe_gaps(audit, metric), metric)
+    for metric, joint in joint_metrics(audit):
+        alt = intersections.describe(audit, metric, joint)
+        add("intersections", joint, intersections.intersections(audit, metric, joint), alt, joint, metric)
+    if dumbbells.both_rates(audit):
+        add("errors", "", dumbbells.dumbbells(audit), dumbbells.describe(audit), "both")
+    if getattr(review.slices, "slices", ()):
+        add(
+            "slices", "", slice_table.slice_table(review.slices), slice_table.describe(review.slices), "found"
+        )
     means = _mean_attribution(review)
     if means:
         names = [cell.metric.removeprefix("attribution[").removesuffix("]") for cell in means]
@@ -129,6 +156,20 @@ def plates(review: Review) -> list[Plate]:
     for i, account in enumerate(review.ledgers[:MOST_LEDGERS]):
         parts = (account.attribute, account.group, account.reference)
         add("ledger", str(i), ledger.waterfall(account), ledger.describe(account), *parts)
+    for i, answer in enumerate(review.why):
+        asked, of = answer.found, _asked(answer.found)
+        if asked.ledger is not None and divided_anew(review, asked.ledger):
+            add("asked-ledger", str(i), ledger.waterfall(asked.ledger), ledger.describe(asked.ledger), *of)
+        if asked.parts is not None:
+            add("parts", str(i), gap_parts.parts_chart(asked.parts), gap_parts.describe(asked.parts), *of)
+        chart, said = mediation.head_chart(asked.mediation), mediation.describe(asked.mediation)
+        add("heads-out", str(i), chart, said, *of)
+    if review.mitigated is not None:
+        fixed = review.mitigated.found
+        chart = pareto.pareto_chart(fixed.judged_on, chosen=fixed.choice.name)
+        ring = f"The ring marks {shorten(fixed.choice.name, IN_SENTENCE)}, chosen on {number(fixed.n_choose)} other rows."
+        said = f"{pareto.describe(fixed.judged_on)} {ring}"
+        add("fixes", "", chart, said, fixed.attribute, fixed.gap)
     if review.faithfulness is not None:
         found = review.faithfulness
         add("faithfulness", "", faithful.methods_forest(found), faithful.describe(found), "methods")
@@ -145,6 +186,27 @@ def drawn_metrics(audit: Audit) -> list[str]:
     gated = dict.fromkeys(f.metric for f in audit.findings if f.tolerance is not None)
     gated.update(dict.fromkeys(str(entry["metric"]) for entry in audit.verdicts))
     return (list(gated) or list(dict.fromkeys(cell.metric for cell in audit.cells))[:1])[:MOST_METRICS]
+
+
+def joint_metrics(audit: Audit) -> list[tuple[str, str]]:
+    """(metric, intersection) of each heat map drawn: the first metrics of the first intersections."""
+    joint = intersections.joint_attributes(audit)[:MOST_JOINT]
+    there = {(cell.metric, cell.attribute) for cell in audit.cells}
+    wanted = [(metric, name) for name in joint for metric in drawn_metrics(audit)[:MOST_JOINT]]
+    return [pair for pair in wanted if pair in there]
+
+
+def divided_anew(review: Review, account: Ledger) -> bool:
+    """Whether a ledger is of other rows than all that the review has anyway."""
+    return _rows_of(account) not in {_rows_of(one) for one in review.ledgers}
+
+
+def _rows_of(account: Ledger) -> tuple[str, str, str, int, int]:
+    return account.attribute, account.group, account.reference, account.n_group, account.n_reference
+
+
+def _asked(found: Any) -> tuple[str, str, str, str]:
+    return found.attribute, found.group, found.reference, found.metric
 
 
 def _heads(view: View, count: int, budget: int) -> tuple[Head, ...]:

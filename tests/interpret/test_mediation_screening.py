@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from clinometer.errors import CaptureError, DataError, ModelError, UsageError
+from clinometer.interpret.ablation import ablated
 from clinometer.interpret.feed_forward import feed_forward_blocks, scaled
 from clinometer.interpret.gate_effects import Unit, unit_effects
 from clinometer.interpret.gates import Constant, gates
@@ -82,6 +83,74 @@ def test_shares_add_up(case, options):
         with gates(subject, dict.fromkeys(heads, 0.0)), scaled(subject.module, dict.fromkeys(blocks, 0.0)):
             closed = score(subject, rows)
     assert found.closed == pytest.approx(float(given.weights @ closed), abs=1e-9)
+
+
+@pytest.mark.parametrize("toward", ["zero", "mean"])
+def test_heads_of_the_last_call_are_closed_for_certain(case, toward):
+    subject, rows = case
+    plain = unit_effects(subject, rows, toward=toward, batch_size=4)
+    found = unit_effects(subject, rows, toward=toward, batch_size=4, last="exact")
+    heads = tuple(every_head(subject, rows))
+    last = np.array([layer == heads[-1][0] for layer, _ in heads])
+    assert found.exact.tolist() == last.tolist() and not plain.exact.any()
+    assert found.gradient == pytest.approx(plain.gradient, abs=1e-9)
+    assert plain.closing == pytest.approx(-plain.gradient, abs=0)
+    assert found.closing[:, ~last] == pytest.approx(-plain.gradient[:, ~last], abs=1e-9)
+    whole = ablated(subject, rows, [(head,) for head in heads], how=toward, batch_size=len(rows), together=1)
+    wanted = (whole - plain.value).T
+    assert found.closing[:, last] == pytest.approx(wanted[:, last], abs=1e-9)
+    assert (
+        np.abs(plain.closing[:, last] - wanted[:, last]).max() > 1e-5
+    )  # control: first order is another number
+    given = halves(rows)
+    screened = screen(subject, rows, given, last="exact", integrated=True, nodes=2, most_nodes=2)
+    assert [one.exact for one in screened.shares] == last.tolist()
+    before = screen(subject, rows, given, integrated=True, nodes=2, most_nodes=2)
+    assert [one.share for one in screened.shares] == pytest.approx([one.share for one in before.shares])
+    assert not any(
+        part.__dict__.get("forward") for part in subject.module.modules()
+    )  # all parts are themselves again
+
+
+def test_a_closed_feed_forward_block_stays_first_order():
+    subject, rows = bert_classifier(), sentences(8)
+    found = screen(subject, rows, halves(rows), last="exact", feed_forward=True)
+    assert {one.unit.layer for one in found.shares if one.exact} == {"bert.encoder.layer.1.attention.self"}
+    assert all(one.unit.head is not None for one in found.shares if one.exact)
+
+
+class Twice(nn.Module):
+    """One block that runs twice, so that nothing of it can stand in."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.MultiheadAttention(8, 2, batch_first=True)])
+
+    def forward(self, x):
+        for _ in range(2):
+            x = torch.tanh(x + self.layers[0](x, x, x)[0])
+        return x[:, 0, :1]
+
+
+def test_a_block_that_runs_twice_is_closed_in_its_second_run_alone():
+    torch.manual_seed(0)
+    model = Twice().double().eval()
+    data = np.random.default_rng(0).normal(size=(3, 4, 8))
+    rows = Rows(ids=("a", "b", "c"), inputs={"x": data})
+    subject = wrap(model, lambda batch: model(batch["x"]), names=lambda rows: (("t",) * 4,) * len(rows))
+    found = unit_effects(subject, rows, last="exact")
+    assert found.units[2:] == (Unit("layers.0#2", 0), Unit("layers.0#2", 1))
+    for head in range(2):
+        with gates(subject, {("layers.0#2", head): 0.0}):
+            assert found.closing[:, 2 + head] == pytest.approx(score(subject, rows) - found.value, abs=1e-12)
+    assert found.exact.tolist() == [False, False, True, True]
+    again = wrap(
+        model,
+        lambda batch: model(batch["x"]) + model(-batch["x"]),
+        names=lambda rows: (("t",) * 4,) * len(rows),
+    )
+    with pytest.raises(CaptureError, match=r"layers\.0 is called twice under one name"):
+        unit_effects(again, rows, last="exact")
 
 
 def test_tight_nodes_agree_with_the_slow_twin():
@@ -227,6 +296,10 @@ def test_windows_of_one_row_belong_to_it_and_other_batches_are_refused():
     )
     names = lambda rows: (("t",) * 6,) * len(rows)  # noqa: E731
     found = screen(wrap(model, windows, names=names), rows, given)
+    exact = screen(wrap(model, windows, names=names), rows, given, last="exact")
+    closed = ablated(wrap(model, windows, names=names), rows, [(("layers.0.attention", 0),)], how="zero")
+    wanted = weights @ closed[0] - found.value
+    assert exact.of("layers.0.attention", 0).closing == pytest.approx(wanted, abs=1e-5)
     alone = wrap(model, lambda batch: model(batch["x"]), names=lambda rows: (("t",) * 3,) * len(rows))
     parts = [dataclasses.replace(rows, inputs={"x": part}) for part in np.split(data, 2, axis=1)]
     wanted = [screen(alone, some, given) for some in parts]
@@ -253,6 +326,8 @@ def test_refusals():
         unit_effects(subject, rows.take([]))
     with pytest.raises(UsageError, match="toward is 'nothing'"):
         screen(subject, rows, given, toward="nothing")
+    with pytest.raises(UsageError, match="last is 'exactly'; did you mean 'exact'"):
+        screen(subject, rows, given, last="exactly")
     with pytest.raises(UsageError, match="toward zero only"):
         screen(subject, rows, given, toward="mean", feed_forward=True)
     with pytest.raises(UsageError, match="1 nodes"):

@@ -1,5 +1,6 @@
 """The page in Chromium, wide and narrow: no request leaves it, no error, all figures inside, keys choose heads."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from clinometer.visualizers import page
-from reference.reviews import SCRIPT, sample_review
+from reference.answered import drawn_fix, drawn_gap
+from reference.reviews import HOSTILE, SCRIPT, sample_review
 
 pytestmark = pytest.mark.browser
 ARGUMENTS = [
@@ -26,7 +28,12 @@ SIZES = [(1280, 900), (390, 844)]
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page.render(sample_review(hostile=True, rows=300, layers=2, heads=2)), encoding="utf-8")
+    made = dataclasses.replace(
+        sample_review(hostile=True, rows=300, layers=2, heads=2),
+        why=(drawn_gap(token=SCRIPT), drawn_gap(verified=False, group=HOSTILE[3], reference=HOSTILE[8])),
+        mitigated=drawn_fix(name=HOSTILE[5]),
+    )
+    path.write_text(page.render(made), encoding="utf-8")
     return path
 
 

@@ -1,0 +1,110 @@
+"""A saved review read back: the same record that was saved, from review.json, without the model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .bias.slice_records import SliceSearch
+from .errors import DataError, first
+from .evidence_files import read as read_evidence
+from .records import Review
+from .typed_json import rebuild, schema_of
+
+SCHEMA_VERSION = "1"
+NAME = "review.json"
+# The record names no other room's records; what was searched is one of these.
+TYPES: Mapping[tuple[type, str], Any] = {(Review, "slices"): SliceSearch | str | None}
+
+
+def read_review(folder: str | Path) -> Review:
+    """A review that `Review.save` or `clinometer review` has written, as the record it was.
+
+    Every number is the one that was saved. Its evidence is read where evidence.parquet lies beside it. Answers to why
+    there is a gap, and of a fix, stay as the objects of the file: their records belong to rooms that load torch.
+
+    Args:
+        folder: the folder, or the review.json in it.
+
+    Raises:
+        DataError: there is no review.json, it is not JSON, another version wrote it, or a value is of another kind.
+    """
+    given = Path(folder)
+    file = given / NAME if given.is_dir() else given
+    made: Review = rebuild(Review, _values(file), TYPES)
+    evidence = file.parent / "evidence.parquet"
+    return replace(made, evidence=read_evidence(evidence) if evidence.is_file() else None, writer=_write)
+
+
+def _write(made: Review, target: Path) -> tuple[Path, ...]:
+    from .review import save_review
+
+    if made.evidence is None:
+        raise DataError("this review has no evidence beside it: `clinometer report` writes its page alone.")
+    if made.why or made.mitigated is not None:
+        raise DataError(
+            "this review holds answers that are not drawn again from its file: copy the folder it was read from."
+        )
+    return save_review(made, target)
+
+
+def page_of(folder: Path, made: Review) -> str | None:
+    """The page that was saved with a review, or None where there is none.
+
+    Raises:
+        DataError: the page is of another review than review.json.
+    """
+    from .visualizers.page import report_id
+
+    file = (folder if folder.is_dir() else folder.parent) / "report.html"
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    if report_id(made) not in text:
+        raise DataError(f"{file} is not the page of the review.json beside it. Make the review again.")
+    return text
+
+
+def _values(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError(f"{file} is not a file. Name the folder that `clinometer review` wrote.")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8: byte {error.start}. Make the review again.") from error
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}. Make the review again.") from error
+    except RecursionError as error:
+        raise DataError(f"{file} is nested too deeply to be a review. Make the review again.") from error
+    if not isinstance(values, dict) or "audit" not in values:
+        keys = first(values) if isinstance(values, dict) else type(values).__name__
+        raise DataError(f"{file} is no review: got {keys}; an object with 'audit' and 'ledgers' is expected.")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"{file} has the schema version {values.get('schema_version')!r}; {SCHEMA_VERSION!r} is expected. "
+            "Make the review again with this version of clinometer."
+        )
+    return values
+
+
+def review_schema() -> dict[str, Any]:
+    """The JSON schema of review.json (draft 2020-12), from the records themselves."""
+    made = schema_of(Review, TYPES, title="A review by clinometer: review.json")
+    properties = made["$defs"]["Review"]["properties"]
+    properties["schema_version"] = {"const": SCHEMA_VERSION}
+    # Their records belong to rooms that load torch: the schema says that they are objects, and what all of them have.
+    properties["why"] = {
+        "type": "array",
+        "items": {"type": "object", "required": ["found", "question", "sentences"]},
+    }
+    properties["mitigated"] = {
+        "anyOf": [{"type": "object", "required": ["question", "sentences"]}, {"type": "null"}]
+    }
+    return made
+
+
+if __name__ == "__main__":
+    from .output import emit
+
+    emit(json.dumps(review_schema(), indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,124 @@
+"""Rows of the report's tables on why and on a fix: heads screened and tested, fixes judged, who got worse."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..records import Review
+from . import mediation
+from .plates import divided_anew
+from .wording import spoken
+
+MOST_UNITS = 12  # of a divided gap, before "all"
+SHOWN_TOKENS = 8
+NOT_VERIFIED = "; not verified: "  # in what is said of a head: its row of the table says it again
+
+
+def asked(review: Review) -> list[dict[str, Any]]:
+    """Each question with the rows of its tables."""
+    return [_asked(review, answer, i) for i, answer in enumerate(review.why)]
+
+
+def _asked(review: Review, answer: Any, place: int) -> dict[str, Any]:
+    found = answer.found
+    screening, verification = found.mediation.screening, found.mediation.verification
+    tests = [
+        {
+            "test": test,
+            "names": [f"{layer} head {head}" for layer, head in test.heads],
+            "short": mediation.short(found.mediation, test.heads),
+            "share": -sum(
+                one.closing for one in screening.shares if (one.unit.layer, one.unit.head) in set(test.heads)
+            ),
+            "further": mediation.further(test),
+        }
+        for test in mediation.head_sets(found.mediation)
+    ]
+    return {
+        "place": str(place),
+        "found": found,
+        "title": f"{found.group} − {found.reference}",
+        "metric": spoken(found.metric),
+        "sentences": [line for line in answer.sentences if NOT_VERIFIED not in line],
+        "not_verified": [line for line in answer.sentences if NOT_VERIFIED in line],
+        "screening": screening,
+        "verification": verification,
+        "any_verified": any(row["test"].verified for row in tests),
+        "tests": tests,
+        "screened": [
+            {"name": f"{one.unit.layer} head {one.unit.head}", "share": one} for one in screening.ranked()
+        ],
+        "paths": [
+            {"name": f"{path.layer} head {path.head}", "path": path, "tokens": path.tokens[:SHOWN_TOKENS]}
+            for path in found.mediation.paths
+        ],
+        "ledger": found.ledger if found.ledger is not None and divided_anew(review, found.ledger) else None,
+        "units": [] if found.parts is None else found.parts.ranked[:MOST_UNITS],
+    }
+
+
+def fixed(review: Review) -> dict[str, Any] | None:
+    """The fix with the rows of its tables; None where none was asked for."""
+    answer = review.mitigated
+    if answer is None:
+        return None
+    found = answer.found
+    again = found.again
+    own = [] if again is None else _own_gaps(again, found)
+    others = [] if again is None else [one for one in again.gaps if one not in own]
+    return {
+        "answer": answer,
+        "found": found,
+        "again": again,
+        "points": [
+            {"judged": one, "chosen_on": _named(found.chosen_on.points, one.name)}
+            for one in found.judged_on.points
+        ],
+        "verdicts": [] if again is None else list(_verdicts(again)),
+        "gaps": [{"change": one, "said": _way(again, one)} for one in own],
+        "more_gaps": [{"change": one, "said": _way(again, one)} for one in others],
+        "worse": [] if again is None else [*again.worse_off, *again.grown],
+        "levelled_down": () if again is None else again.levelled_down,
+        "groups": [
+            {"change": one, "said": _way(again, one), "agreement": _agreement(again, one)}
+            for one in answer.cost_by_group()
+        ],
+        "everybody": []
+        if again is None
+        else [{"change": one, "said": _way(again, one)} for one in again.side_effects],
+    }
+
+
+def _own_gaps(again: Any, found: Any) -> list[Any]:
+    """The gaps that the fix is for, whether or not a tolerance is declared of them."""
+    return [
+        one
+        for one in again.comparison.changes
+        if one.is_gap and one.metric == found.gap and one.attribute == found.attribute
+    ]
+
+
+def _verdicts(again: Any) -> Iterator[dict[str, Any]]:
+    after = {(one["attribute"], one["metric"]): one for one in again.after.verdicts}
+    for one in again.before.verdicts:
+        then = after.get((one["attribute"], one["metric"]))
+        yield {"before": one, "after": then}
+
+
+def _way(again: Any, one: Any) -> str:
+    """What is known of a change, in words."""
+    if one in again.improved:
+        return "smaller beyond noise" if one.is_gap else "better beyond noise"
+    if one in again.worsened or one.decision == "worse":
+        return "larger beyond noise" if one.is_gap else "worse beyond noise"
+    return one.reason or "not beyond noise"
+
+
+def _agreement(again: Any, change: Any) -> Any:
+    return next(
+        (one for one in again.agreement if (one.attribute, one.group) == (change.attribute, change.group)),
+        None,
+    )
+
+
+def _named(points: Sequence[Any], name: str) -> Any:
+    return next((one for one in points if one.name == name), None)

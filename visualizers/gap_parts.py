@@ -1,0 +1,137 @@
+"""A gap in parts that add up to it: identity terms, proxies, treatment, and what is none of the three."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from matplotlib.figure import Figure
+
+from .fonts import label, shorten
+from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
+from .wording import IN_SENTENCE, interval, number, signed
+
+MEANING = {
+    "identity": "identity terms",
+    "proxies": "proxies: more frequent in one group",
+    "treatment": "treatment: counting differently",
+    "too rare to divide": "too rare to divide",
+    "baseline": "the rows' own baselines",
+}
+ALWAYS = ("identity", "proxies", "treatment")  # the others are drawn where they are not 0
+
+
+class PartLike(Protocol):
+    """What is drawn of one part."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class PartsLike(Protocol):
+    """What is drawn of a divided gap."""
+
+    @property
+    def attribute(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def n_group(self) -> int: ...
+    @property
+    def n_reference(self) -> int: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def gap_low(self) -> float: ...
+    @property
+    def gap_high(self) -> float: ...
+    @property
+    def parts(self) -> Sequence[PartLike]: ...
+    @property
+    def residual(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+
+
+def shown_parts(divided: PartsLike) -> list[PartLike]:
+    """The three parts, and of the others those that are not 0."""
+    return [part for part in divided.parts if part.name in ALWAYS or part.estimate or part.low or part.high]
+
+
+def parts_chart(divided: PartsLike) -> Figure:
+    """Each part from where the one before it ended, the residual, and the gap that they add up to.
+
+    Whiskers are pointwise intervals, at the end of each bar; that of the gap is its own.
+    """
+    rows: list[tuple[str, float, tuple[float, float] | None]] = [
+        (_named(part), part.estimate, (part.low, part.high)) for part in shown_parts(divided)
+    ]
+    rows.append(("residual", divided.residual, None))
+    last = len(rows)
+    with drawing():
+        figure = sheet(WIDTH, 0.95 + 0.32 * (last + 1))
+        axes = figure.add_subplot()
+        level = 0.0
+        for y, (_, value, ends) in enumerate(rows):
+            axes.barh(y, value, left=level, height=0.6, color=BLUE if value >= 0 else ORANGE)
+            if ends is not None:
+                axes.plot([level + ends[0], level + ends[1]], [y, y], color=INK, linewidth=1.1)
+            axes.plot([level + value] * 2, [y - 0.3, y + 1.3], color=MUTED, linewidth=0.6)
+            level += value
+        axes.barh(last, divided.gap, height=0.6, facecolor="#3c4450")
+        axes.plot([divided.gap_low, divided.gap_high], [last, last], color=ORANGE, linewidth=1.4)
+        rows.append(("gap", divided.gap, (divided.gap_low, divided.gap_high)))
+        for y, (_, value, ends) in enumerate(rows):
+            axes.text(
+                1.02,
+                y,
+                signed(value) + ("" if ends is None else f" {interval(*ends, sign=True)}"),
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                fontsize=8,
+                fontweight="bold" if y == last else "normal",
+            )
+        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
+        axes.axhline(last - 0.5, color=RULE, linewidth=0.8)
+        axes.set_yticks(range(last + 1), [name for name, _, _ in rows])
+        axes.get_yticklabels()[-1].set_fontweight("bold")
+        axes.set_ylim(last + 0.6, -0.6)
+        ticks_along(axes, 5)
+        axes.set_xlabel(label(f"{divided.unit}, cumulated; blue adds, orange takes off", 80))
+        bare(axes)
+        figure.suptitle(
+            f"gap in mean score, {label(divided.group, 24)} − {label(divided.reference, 24)}, in parts",
+            x=0.01,
+            ha="left",
+            fontsize=9.5,
+            fontweight="bold",
+        )
+    return figure
+
+
+def _named(part: PartLike) -> str:
+    if part.name == "identity" and not (part.estimate or part.low or part.high):
+        return "identity terms: none named"
+    return MEANING.get(part.name, part.name)
+
+
+def describe(divided: PartsLike) -> str:
+    """One sentence: the gap with its interval, and its parts."""
+    names = [shorten(name, IN_SENTENCE) for name in (divided.group, divided.reference, divided.attribute)]
+    said = ", ".join(
+        f"{part.name} {signed(part.estimate)} {interval(part.low, part.high, sign=True)}"
+        for part in shown_parts(divided)
+    )
+    return (
+        f"{names[0]} minus {names[1]} ({names[2]}): the gap in mean score of {signed(divided.gap)} "
+        f"{interval(divided.gap_low, divided.gap_high, sign=True)} {divided.unit}, n = {number(divided.n_group)} and "
+        f"{number(divided.n_reference)}, is divided into {said}; {divided.confidence:.0%} intervals, each by itself."
+    )
