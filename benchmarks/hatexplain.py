@@ -86,7 +86,7 @@ def train(data: Path, folder: Path, seed: int) -> None:
             schedule.step()
             done += 1
             if done % 50 == 0:
-                print(f"\rstep {done} of {steps}, loss {float(loss):.3f} ", end="", flush=True)
+                print(f"\rstep {done} of {steps}, loss {float(loss.detach()):.3f} ", end="", flush=True)
     print()
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
