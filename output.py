@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputError
-from .records import plain
 
 
 def as_json(made: Any) -> str:
     """A record as JSON, the same bytes each time."""
+    from .records import plain  # numpy, which no `--help` should wait for
+
     return json.dumps(plain(made), ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 

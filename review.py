@@ -47,7 +47,7 @@ LIMITS = (
     "A gap that is not significant is not evidence that groups are treated alike: read the interval and the "
     "smallest gap these numbers could have shown.",
     "Attention shows where a head looks, not what matters; A x dA is a first-order effect at this input. "
-    "Neither was confirmed here by intervening on the model.",
+    "Neither map was confirmed here by intervening on the model.",
     "The ledger is an exact accounting of a difference in mean score against the stated baseline. It says what "
     "is associated with the gap; another baseline gives another division.",
     "Groups are taken as recorded in the data. Rows with an unknown group are shown and enter no comparison.",
