@@ -123,8 +123,8 @@ def api() -> str:
         text += f"\n## {titles.get(room, 'Composed, and the records')}\n\n"
         for name in rooms[room]:
             kind = "autoclass" if isinstance(getattr(cm, name), type) else "autofunction"
-            if isinstance(getattr(cm, name), tuple):
-                page = {"METHODS": "methods.md", "METRICS": "metrics.md"}.get(name)
+            if not callable(getattr(cm, name)):
+                page = {"METHODS": "methods.md", "METRICS": "metrics.md", "FIGURES": "../pictures.md"}.get(name)
                 text += (
                     f"`cm.{name}`: the literal table" + (f", [as a page]({page})" if page else "") + ".\n\n"
                 )
