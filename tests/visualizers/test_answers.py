@@ -90,7 +90,8 @@ def test_screened_shares_stand_beside_and_those_of_a_set_add_up():
 def test_where_the_effects_of_random_sets_are_known_they_are_a_band():
     def known(test):
         names = [field.name for field in dataclasses.fields(test)]
-        return SimpleNamespace(**{n: getattr(test, n) for n in names}, random_effects=(-0.02, 0.01, -0.05))
+        kept = {n: getattr(test, n) for n in names}
+        return SimpleNamespace(**{**kept, "random_effects": (-0.02, 0.01, -0.05)})
 
     verification = FOUND.verification
     shown = SimpleNamespace(
