@@ -99,10 +99,11 @@ def explain(
 
     options: dict[str, Any] = {"device": device, "candidates": candidate or None}
     subject = load(model, **options)
-    rows = one_row(subject, text or "")
     if data is not None:
         columns = {"columns": subject.columns, "optional": subject.optional, "groups": tuple(group or ())}
         rows = read_rows(data, label=label, id=id_column, **columns)
+    else:
+        rows = one_row(subject, text or "")
     pairs = None
     if swap is not None:
         from .bias.lexicon_files import read_lexicon

@@ -1,14 +1,13 @@
 """Many interventions on the same rows at once: what comes before the first change is computed once."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..errors import DataError, UsageError, did_you_mean
@@ -17,6 +16,7 @@ from .feed_forward import linear_layers
 from .gates import Edge, Gates, Heads, Intervention, Layer, Value
 from .models import Batch, Subject, check_finite, chunks
 from .observer import Observer
+from .standing_parts import by_row, outermost, repeated_rows, standing_in
 from .tap import tap
 
 
@@ -136,7 +136,7 @@ def _run_clean(subject: Subject, batch: Batch, n_rows: int) -> _Clean:
     once = {
         name: output
         for name, output in outputs.items()
-        if runs[name] == 1 and (name in parts or _by_row(output, n_rows))
+        if runs[name] == 1 and (name in parts or by_row(output, n_rows))
     }
     blocks = []
     for _, names in stacks:
@@ -147,11 +147,6 @@ def _run_clean(subject: Subject, batch: Batch, n_rows: int) -> _Clean:
         parts=once,
         finished=tuple(tuple(name for name in names if name in once) for names in finished),
     )
-
-
-def _by_row(output: Any, n_rows: int) -> bool:
-    """Whether an output has the row as its first axis, and tokens as another."""
-    return isinstance(output, Tensor) and output.dim() > 2 and output.shape[0] == n_rows
 
 
 def parts_of(module: nn.Module) -> dict[str, nn.Module]:
@@ -227,54 +222,13 @@ def _run_changed(
     done: tuple[str, ...] = ()
     if share_prefix and firsts:
         done = clean.finished[min(firsts)]
-    shared = _outermost(done)
+    shared = outermost(done)
     editor = Gates(named)
-    stands = {name: _repeat(clean.parts[name], n_rows, n) for name in shared}
-    with torch.no_grad(), _standing_in(subject.module, stands), tap(subject.module, editor=editor):
+    stands = {name: repeated_rows(clean.parts[name], n_rows, n) for name in shared}
+    with (
+        torch.no_grad(),
+        standing_in(dict(subject.module.named_modules()), stands),
+        tap(subject.module, editor=editor),
+    ):
         scores = subject.select(subject.forward(repeated, None))
     return scores.double().cpu().numpy().reshape(n, n_rows)
-
-
-def _outermost(names: Sequence[str]) -> list[str]:
-    """Without the parts of parts that are there as a whole."""
-    whole = set(names)
-    return [
-        name
-        for name in dict.fromkeys(names)
-        if not any(".".join(name.split(".")[:i]) in whole for i in range(1, name.count(".") + 1))
-    ]
-
-
-def _repeat(output: Any, n_rows: int, n: int) -> Any:
-    """An output for `n` times the rows: tensors whose first axis is the example are repeated, others kept."""
-
-    def one(leaf: Any) -> Any:
-        if isinstance(leaf, Tensor) and leaf.dim() and leaf.shape[0] == n_rows:
-            return leaf.repeat(n, *[1] * (leaf.dim() - 1))
-        return leaf
-
-    return pytree.tree_map(one, output)
-
-
-@contextmanager
-def _standing_in(module: nn.Module, outputs: dict[str, Any]) -> Iterator[None]:
-    """Parts of a model answer with outputs computed before; put back also when the body raises."""
-    parts = dict(module.named_modules())
-    with ExitStack() as stack:
-        for name, output in outputs.items():
-            part = parts[name]
-            before = part.__dict__.get("forward")
-            part.forward = _answer(output)
-            stack.callback(_put_back, part, before)
-        yield
-
-
-def _answer(output: Any) -> Callable[..., Any]:
-    return lambda *args, **kwargs: output
-
-
-def _put_back(part: nn.Module, before: Any) -> None:
-    if before is None:
-        del part.forward
-    else:
-        part.forward = before

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..errors import CaptureError
 from .batches import repeated
@@ -17,6 +16,7 @@ from .gates import Constant, Gates, Intervention
 from .interventions import parts_of
 from .models import Batch, Subject
 from .observer import Spot
+from .standing_parts import by_row, outermost, repeated_rows, standing_in
 from .tap import tap
 
 TOGETHER = 4  # heads in one batch: few fit a processor's cache
@@ -72,60 +72,18 @@ class LastCall:
     @torch.no_grad()
     def closed(self, batch: Batch, n: int, means: Mapping[str, Tensor]) -> Float[np.ndarray, "row head"]:
         """The score of each of the `n` rows with each head of the last call closed, or at its mean where one is known."""
-        standing = [name for name in self.before if self.runs[name] == 1 and _by_row(self.outputs[name], n)]
-        outer = _outermost(standing)
+        standing = [name for name in self.before if self.runs[name] == 1 and by_row(self.outputs[name], n)]
+        outer = outermost(standing)
         made = []
         for start in range(0, self.n_heads, TOGETHER):
             heads = range(start, min(start + TOGETHER, self.n_heads))
             put = {head: Constant(means[self.layer][head]) if self.layer in means else 0.0 for head in heads}
             editor = Gates([Intervention(heads={(self.layer, head): value}) for head, value in put.items()])
-            outputs = {name: _repeated(self.outputs[name], len(heads)) for name in outer}
+            outputs = {name: repeated_rows(self.outputs[name], n, len(heads)) for name in outer}
             module = self.subject.module
-            with _standing_in(self.parts, outputs), tap(module, editor=editor):
+            with standing_in(self.parts, outputs), tap(module, editor=editor):
                 some = repeated(batch, np.tile(np.arange(n), len(heads)))
                 scores = self.subject.select(self.subject.forward(some, None))
             made.append(scores.double().cpu().numpy().reshape(len(heads), n))
         self.outputs = {}
         return np.concatenate(made).T
-
-
-def _by_row(output: Any, n: int) -> bool:
-    tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    return bool(tensors) and all(one.dim() > 2 and one.shape[0] == n for one in tensors)
-
-
-def _outermost(names: list[str]) -> list[str]:
-    """Without the parts of parts that stand as a whole."""
-    return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
-
-
-def _repeated(output: Any, times: int) -> Any:
-    def one(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return leaf.detach().repeat(times, *[1] * (leaf.dim() - 1))
-
-    return pytree.tree_map(one, output)
-
-
-@contextmanager
-def _standing_in(parts: Mapping[str, nn.Module], outputs: Mapping[str, Any]) -> Iterator[None]:
-    """Parts answer with outputs computed before; put back also when the body raises."""
-    with ExitStack() as stack:
-        for name, output in outputs.items():
-            part = parts[name]
-            had = part.__dict__.get("forward")
-            stack.callback(_put_back, part, had)
-            part.forward = _answering(output)
-        yield
-
-
-def _answering(output: Any) -> Any:
-    return lambda *args, **kwargs: output
-
-
-def _put_back(part: nn.Module, had: Any) -> None:
-    if had is None:
-        del part.forward
-    else:
-        part.forward = had

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 import clinometer.cli as cli
+from clinometer import demo
 from clinometer.interpret import folders
 from clinometer.interpret.preprocessing import TextPreprocessor
+from reference.lab import untrained
 from reference.sentences import LABELS, SPARE, own_classifier, sentences
 
 
@@ -60,6 +62,18 @@ def test_a_gap_and_a_second_model(run, model):
     assert "shown:  model: 3 of 60 examples, drawn with seed 0, spread over groups and errors" in out
     assert "gap:    selection rate, north minus south:" in out and "at 95 %, n = " in out
     assert "saved:  explorer.html" in out
+
+
+def test_rows_of_a_table(run, tmp_path):
+    untrained(tmp_path / "loanapp")
+    some = demo.applications(0)["test"].take([0, 1, 2])
+    frame = pd.DataFrame({"id": some.ids, **some.inputs})
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    code, out, _ = run(tmp_path / "loanapp", tmp_path / "people.csv", "--json")
+    assert code == 0
+    assert {one["id"] for one in json.loads(out)["examples"]} == set(some.ids)
+    code, _, error = run(tmp_path / "loanapp", "--text", "a lovely film", "--out", "other.html")
+    assert code == 2 and "a text is given" in error
 
 
 def test_one_text(run, model):

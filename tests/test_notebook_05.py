@@ -7,7 +7,7 @@ import pytest
 nbformat = pytest.importorskip("nbformat", reason="the notebook extra is not installed")
 pytest.importorskip("nbclient", reason="the notebook extra is not installed")
 
-from test_notebooks import execute  # noqa: E402
+from reference.notebook_runs import claims, pictures  # noqa: E402
 
 PATH = Path(__file__).parents[1] / "notebooks" / "05_why_the_gap.ipynb"
 STEPS = (
@@ -30,15 +30,11 @@ def test_what_is_said_is_what_was_planted(tmp_path):
     """The notebook's own claims, each against what is true by construction."""
     notebook = nbformat.read(PATH, as_version=4)
     n_pictures = sum(cell.cell_type == "code" and "_chart(" in cell.source for cell in notebook.cells)
-    notebook.cells += [nbformat.v4.new_code_cell(step) for step in STEPS]
-    notebook = execute(notebook, tmp_path)
+    notebook, printed = claims(notebook, STEPS, tmp_path)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output.get("text")
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells[-len(STEPS) :] for output in cell.outputs
-    )
-    assert printed.split("\n")[:-1] == [
+    assert printed == [
         "fault 1 exceeds tolerance",
         "words True True",
         "proxies True identity True",
@@ -46,9 +42,6 @@ def test_what_is_said_is_what_was_planted(tmp_path):
         "head True innocent True",
         "mended 0 within tolerance True",
     ]
-    pictures = [
-        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    assert n_pictures == 2 and len(pictures) == 5
+    assert n_pictures == 2 and len(pictures(notebook)) == 5
     said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
     assert said.count(" carries ") == 1 and "No head set verified" in said

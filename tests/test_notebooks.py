@@ -6,7 +6,7 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="the notebook extra is not installed")
 pytest.importorskip("nbclient", reason="the notebook extra is not installed")
-from reference.notebook_runs import execute  # noqa: E402
+from reference.notebook_runs import claims, execute, pictures  # noqa: E402
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -41,10 +41,7 @@ def test_the_first_picture_follows_its_sliders(tmp_path):
     printed = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
     assert "moved True pictures 2" in printed
     assert "follows True" in printed
-    pictures = [
-        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    assert pictures, "no picture was shown"
+    assert pictures(notebook), "no picture was shown"
     first = next(cell for cell in notebook.cells if "cm.explore(" in cell.source)
     assert len(first.source.split("\n")) <= 5
     kinds = {kind for output in first.outputs for kind in output.get("data", {})}
@@ -60,19 +57,14 @@ def test_a_head_is_read_three_ways(tmp_path):
         "print('writes', right(made) > 0.9, 'breaks', min(broken.values()) < right(made) - 0.3)",
         "print('rows', np.allclose(made.attention(layers[layer], head).sum(axis=1), 1.0, atol=1e-5))",
     )
-    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
-    notebook = execute(notebook, tmp_path)
-    printed = "".join(output.get("text", "") for cell in notebook.cells[-4:] for output in cell.outputs)
-    assert printed.split("\n")[:4] == [
+    notebook, printed = claims(notebook, steps, tmp_path)
+    assert printed == [
         "promised True",
         "nobody looks True",
         "writes True breaks True",
         "rows True",
     ]
-    pictures = [
-        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    assert len(pictures) == 2
+    assert len(pictures(notebook)) == 2
 
 
 def test_which_words_finds_what_was_planted(tmp_path):
@@ -102,12 +94,8 @@ def test_which_words_finds_what_was_planted(tmp_path):
         "print('people', met.high['Danish'] < met.low['others'])",
         "print('attention', bool((attention.scores >= 0).all()), attention.adds_up)",
     )
-    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
-    notebook = execute(notebook, tmp_path)
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells[-len(steps) :] for output in cell.outputs
-    )
-    assert printed.split("\n")[: len(steps)] == [
+    notebook, printed = claims(notebook, steps, tmp_path)
+    assert printed == [
         "learned True",
         "sums True True True True",
         "baselines True True",
@@ -141,22 +129,15 @@ def test_the_audit_finds_what_was_made(tmp_path):
         "alarms = [str(point.date) for _, point in charts.alarms]\n"
         "print('alarm', charts.outcome, bool(alarms), set(alarms) <= {'2026-03-30', '2026-04-06'})",
     )
-    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
-    notebook = execute(notebook, tmp_path)
+    notebook, printed = claims(notebook, steps, tmp_path)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr", output.get("text")
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells[-len(steps) :] for output in cell.outputs
-    )
-    assert printed.split("\n")[: len(steps)] == [
+    assert printed == [
         "exceeds 1 exceeds tolerance",
         "department True True",
         "found age=[50, 70] & branch=south",
         "better no worse 0",
         "alarm alarm True True",
     ]
-    pictures = [
-        o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
-    assert len(pictures) == 2
+    assert len(pictures(notebook)) == 2

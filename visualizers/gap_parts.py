@@ -5,8 +5,8 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
+from .accounts import Row, account
 from .fonts import label, shorten
-from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, interval, number, signed
 
 MEANING = {
@@ -71,50 +71,17 @@ def parts_chart(divided: PartsLike) -> Figure:
 
     Whiskers are pointwise intervals, at the end of each bar; that of the gap is its own.
     """
-    rows: list[tuple[str, float, tuple[float, float] | None]] = [
-        (_named(part), part.estimate, (part.low, part.high)) for part in shown_parts(divided)
-    ]
+    rows: list[Row] = [(_named(part), part.estimate, (part.low, part.high)) for part in shown_parts(divided)]
     rows.append(("residual", divided.residual, None))
-    last = len(rows)
-    with drawing():
-        figure = sheet(WIDTH, 0.95 + 0.32 * (last + 1))
-        axes = figure.add_subplot()
-        level = 0.0
-        for y, (_, value, ends) in enumerate(rows):
-            axes.barh(y, value, left=level, height=0.6, color=BLUE if value >= 0 else ORANGE)
-            if ends is not None:
-                axes.plot([level + ends[0], level + ends[1]], [y, y], color=INK, linewidth=1.1)
-            axes.plot([level + value] * 2, [y - 0.3, y + 1.3], color=MUTED, linewidth=0.6)
-            level += value
-        axes.barh(last, divided.gap, height=0.6, facecolor="#3c4450")
-        axes.plot([divided.gap_low, divided.gap_high], [last, last], color=ORANGE, linewidth=1.4)
-        rows.append(("gap", divided.gap, (divided.gap_low, divided.gap_high)))
-        for y, (_, value, ends) in enumerate(rows):
-            axes.text(
-                1.02,
-                y,
-                signed(value) + ("" if ends is None else f" {interval(*ends, sign=True)}"),
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=8,
-                fontweight="bold" if y == last else "normal",
-            )
-        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
-        axes.axhline(last - 0.5, color=RULE, linewidth=0.8)
-        axes.set_yticks(range(last + 1), [name for name, _, _ in rows])
-        axes.get_yticklabels()[-1].set_fontweight("bold")
-        axes.set_ylim(last + 0.6, -0.6)
-        ticks_along(axes, 5)
-        axes.set_xlabel(label(f"{divided.unit}, cumulated; blue adds, orange takes off", 80))
-        bare(axes)
-        figure.suptitle(
-            f"gap in mean score, {label(divided.group, 24)} − {label(divided.reference, 24)}, in parts",
-            x=0.01,
-            ha="left",
-            fontsize=9.5,
-            fontweight="bold",
-        )
-    return figure
+    return account(
+        rows,
+        ("gap", divided.gap, (divided.gap_low, divided.gap_high)),
+        unit=divided.unit,
+        title=f"gap in mean score, {label(divided.group, 24)} − {label(divided.reference, 24)}, in parts",
+        row_height=0.32,
+        least_height=0.95,
+        ticks=5,
+    )
 
 
 def _named(part: PartLike) -> str:

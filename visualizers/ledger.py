@@ -2,12 +2,11 @@
 
 import math
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..records import Ledger
+from .accounts import Row, account
 from .fonts import label, shorten
-from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, interval, number, signed
 
 
@@ -30,50 +29,22 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
     """
     top = max(0, top)
     rest, rest_sum = other(ledger, top)
-    rows: list[tuple[str, float, tuple[float, float] | None]] = [
+    rows: list[Row] = [
         (label(share.unit), share.estimate, (share.simultaneous_low, share.simultaneous_high))
         for share in ledger.ranked[:top]
     ]
     if rest:
         rows.append((f"other features ({rest})", rest_sum, None))
     rows.append(("residual", ledger.residual, None))
-    with drawing():
-        figure = sheet(WIDTH, 1.0 + 0.27 * (len(rows) + 1))
-        axes = figure.add_subplot()
-        level = 0.0
-        for y, (_, value, ends) in enumerate(rows):
-            axes.barh(y, value, left=level, height=0.62, color=BLUE if value >= 0 else ORANGE)
-            if ends is not None:
-                axes.plot([level + ends[0], level + ends[1]], [y, y], color=INK, linewidth=1.1)
-            axes.plot([level + value] * 2, [y - 0.31, y + 1.31], color=MUTED, linewidth=0.6)
-            said = signed(value) + ("" if ends is None else f" {interval(*ends, sign=True)}")
-            _aside(axes, y, said)
-            level += value
-        last = len(rows)
-        axes.barh(last, ledger.gap, height=0.62, facecolor="#3c4450")
-        axes.plot([ledger.gap_low, ledger.gap_high], [last, last], color=ORANGE, linewidth=1.4)
-        _aside(
-            axes,
-            last,
-            f"{signed(ledger.gap)} {interval(ledger.gap_low, ledger.gap_high, sign=True)}",
-            bold=True,
-        )
-        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
-        axes.axhline(last - 0.5, color=RULE, linewidth=0.8)
-        axes.set_yticks(range(last + 1), [*[name for name, _, _ in rows], "gap"])
-        axes.get_yticklabels()[-1].set_fontweight("bold")
-        axes.set_ylim(last + 0.6, -0.6)
-        ticks_along(axes, 6)
-        axes.set_xlabel(label(f"{ledger.unit}, cumulated; blue adds, orange takes off", 80))
-        bare(axes)
-        figure.suptitle(
-            f"gap in mean score, {label(ledger.group, 24)} − {label(ledger.reference, 24)}, by feature",
-            x=0.01,
-            ha="left",
-            fontsize=9.5,
-            fontweight="bold",
-        )
-    return figure
+    return account(
+        rows,
+        ("gap", ledger.gap, (ledger.gap_low, ledger.gap_high)),
+        unit=ledger.unit,
+        title=f"gap in mean score, {label(ledger.group, 24)} − {label(ledger.reference, 24)}, by feature",
+        row_height=0.27,
+        least_height=1.0,
+        ticks=6,
+    )
 
 
 def describe(ledger: Ledger, top: int = 3) -> str:
@@ -89,15 +60,3 @@ def describe(ledger: Ledger, top: int = 3) -> str:
         for s in ledger.ranked[:top]
     ]
     return f"{gap}." + (f" Largest shares: {', '.join(said)}." if said else "")
-
-
-def _aside(axes: Axes, y: float, text: str, *, bold: bool = False) -> None:
-    axes.text(
-        1.02,
-        y,
-        text,
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-        fontweight="bold" if bold else "normal",
-    )

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,20 +22,13 @@ from clinometer.interpret.folders import save
 from clinometer.interpret.preprocessing import TablePreprocessor
 from clinometer.interpret.transformer import Architecture, Classifier
 
+from .browsing import launched
+
 # Without these, only the cells in view exist, and news are asked of a server outside.
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 KERNEL_IS_READY = """() => {
     const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
     return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
@@ -128,14 +120,9 @@ def served(work: Path, own: Path) -> Iterator[tuple[str, str]]:
 @contextmanager
 def opened(work: Path, own: Path, notebook: str) -> Iterator[tuple[Any, list[str], list[str]]]:
     """A browser's tab with a notebook of the folder and its kernel ready; errors of the console, requests to outside."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("there is no Chromium")
     wrong: list[str] = []
     outside: list[str] = []
-    with served(work, own) as (home, token), playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, headless=True, args=ARGUMENTS)
+    with launched() as browser, served(work, own) as (home, token):
         tab = browser.new_page(viewport={"width": 1280, "height": 1000})
         tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))

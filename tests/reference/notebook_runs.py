@@ -28,3 +28,18 @@ def execute(notebook, folder):
             break
     assert done.returncode == 0, done.stderr[-3000:]
     return nbformat.reads(done.stdout, as_version=4)
+
+
+def claims(notebook, steps, folder):
+    """The notebook as it was run with these cells after its own, and the lines that they print."""
+    notebook.cells += [nbformat.v4.new_code_cell(step) for step in steps]
+    made = execute(notebook, folder)
+    cells = made.cells[-len(steps) :]
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    return made, printed.splitlines()
+
+
+def pictures(notebook):
+    """Outputs that hold a PNG."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output for output in outputs if "image/png" in output.get("data", {})]

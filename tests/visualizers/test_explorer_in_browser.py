@@ -3,8 +3,6 @@
 import base64
 import html
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,6 @@ from reference.explored import (
 )
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 Heard = dict[str, list[str]]
 
 # What anywidget gives its module: a model whose messages go to Python and whose answers come as events.
@@ -57,23 +46,6 @@ window.model = {
 const { default: { render } } = await import(URL.createObjectURL(new Blob([MODULE], { type: "text/javascript" })));
 window.end = render({ model, el: document.getElementById("here") });
 </script></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if path is None:
-        pytest.skip("no Chromium on PATH")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return {"console": [], "errors": [], "requests": [], "dialogs": []}
 
 
 def posts() -> Explorer:

@@ -1,8 +1,6 @@
 """The page in Chromium, wide and narrow: no request leaves it, no error, all figures inside, keys choose heads."""
 
 import dataclasses
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,6 @@ from reference.answered import drawn_fix, drawn_gap
 from reference.reviews import HOSTILE, SCRIPT, sample_review
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = [(1280, 900), (390, 844)]
 
 
@@ -35,23 +24,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path.write_text(page.render(made), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if path is None:
-        pytest.skip("no Chromium on PATH")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=path, headless=True, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def heard() -> dict[str, list[str]]:
-    return {"console": [], "errors": [], "requests": [], "dialogs": []}
 
 
 def visit(
