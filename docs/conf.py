@@ -124,7 +124,9 @@ def api() -> str:
         for name in rooms[room]:
             kind = "autoclass" if isinstance(getattr(cm, name), type) else "autofunction"
             if not callable(getattr(cm, name)):
-                page = {"METHODS": "methods.md", "METRICS": "metrics.md", "FIGURES": "../pictures.md"}.get(name)
+                page = {"METHODS": "methods.md", "METRICS": "metrics.md", "FIGURES": "../pictures.md"}.get(
+                    name
+                )
                 text += (
                     f"`cm.{name}`: the literal table" + (f", [as a page]({page})" if page else "") + ".\n\n"
                 )
