@@ -16,6 +16,7 @@ Way = Literal["interface", "sdpa", "multi-head", "by hand", "returned"]
 Shaper = Callable[[Tensor], Tensor]
 
 BLOCK_BYTES = 32 * 2**20  # the largest piece of a map that is held at once while it is reduced
+CACHE_LINE = 64  # bytes
 NEVER = -1e9  # an additive mask at or below this forbids the pair
 
 
@@ -201,8 +202,8 @@ class Call:
             return self.given[:, :, queries].to(self.compute_dtype)
         query, key = self.pair
         with torch.autocast(self.device.type, enabled=False):
-            q = query[:, :, queries].to(self.compute_dtype)
-            k = self.repeated(key.to(self.compute_dtype))
+            q = _settled(query[:, :, queries].to(self.compute_dtype))
+            k = self.repeated(_settled(key.to(self.compute_dtype)))
             scores = torch.matmul(q, k.transpose(2, 3)).mul_(self.scale)
             if self.softcap is not None:
                 scores = scores.div_(self.softcap).tanh_().mul_(self.softcap)
@@ -292,6 +293,12 @@ def may_attend(mask: Tensor) -> Bool[Tensor, "..."]:
 
 def _places(queries: slice | Tensor, device: torch.device) -> Tensor:
     return torch.arange(queries.start, queries.stop, device=device) if isinstance(queries, slice) else queries
+
+
+def _settled(tensor: Tensor) -> Tensor:
+    """Dense and beginning at a full cache line: on some processors a product's last bits depend on where numbers lie."""
+    dense = tensor.contiguous()
+    return dense if dense.data_ptr() % CACHE_LINE == 0 else dense.clone()
 
 
 def _rows(extra: Tensor, queries: slice | Tensor) -> Tensor:

@@ -77,15 +77,6 @@ def test_the_site_asks_for_nothing_outside(site):
         assert found == [], page.name
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
-def test_links_between_files_lead_somewhere(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
-        there = page.parent / target
-        made = target.startswith("generated/")
-        assert made or there.exists(), f"{page.name}: {target}"
-
-
 def test_the_tour_runs_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     known = {}
