@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from ..records import Audit, Cell, Finding
 from .fonts import label, shorten
 from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
+from .rows import with_headings
 from .wording import IN_SENTENCE, gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
@@ -34,7 +35,7 @@ def forest(audit: Audit, metric: str) -> Figure:
     """
     cells = rate_cells(audit, metric)
     shown = cells[:MOST_ROWS]
-    lines = _with_headings([("" if cell.group == EVERYBODY else cell.attribute) for cell in shown])
+    lines = with_headings([("" if cell.group == EVERYBODY else cell.attribute) for cell in shown])
     with drawing():
         figure = sheet(WIDTH, 0.9 + ROW * len(lines))
         axes = figure.add_subplot()
@@ -82,7 +83,7 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
     if len(findings) > MOST_ROWS:
         largest = sorted(range(len(findings)), key=lambda i: -abs(findings[i].estimate or 0.0))[:MOST_ROWS]
         shown = [findings[i] for i in sorted(largest)]
-    lines = _with_headings([finding.attribute for finding in shown])
+    lines = with_headings([finding.attribute for finding in shown])
     tolerance = next((f.tolerance for f in findings if f.tolerance is not None), None)
     with drawing():
         figure = sheet(WIDTH, 0.95 + ROW * len(lines))
@@ -158,16 +159,6 @@ def _confidence(audit: Audit) -> str:
     policy = audit.plan.get("policy", {})
     value = policy.get("confidence") if isinstance(policy, dict) else None
     return f"{value:.0%}" if isinstance(value, float) else "two-sided"
-
-
-def _with_headings(attributes: Sequence[str]) -> list[int | str]:
-    """What stands in each line, downwards: the position of a row, or the name of the attribute that follows."""
-    lines: list[int | str] = []
-    for i, attribute in enumerate(attributes):
-        if attribute and (i == 0 or attribute != attributes[i - 1]):
-            lines.append(attribute)
-        lines.append(i)
-    return lines
 
 
 def _rows(axes: Axes, lines: Sequence[int | str], names: Sequence[str]) -> None:
