@@ -13,6 +13,7 @@ from .flags import (
     GROUP,
     ID,
     JSON,
+    JUNIT,
     LABEL,
     MEASURE,
     OUT,
@@ -25,7 +26,15 @@ from .flags import (
     roles_of,
     tolerances,
 )
-from .judged_files import deliver, evidence_from, refuse_overwriting
+from .judged_files import (
+    declared,
+    deliver,
+    evidence_from,
+    grouped_by,
+    refuse_overwriting,
+    refuse_test_cases,
+    write_test_cases,
+)
 from .output import as_json, emit
 from .terminal import printable
 
@@ -70,13 +79,17 @@ def compare(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    junit: JUNIT = None,
     figures: FIGURES = None,
 ) -> int:
     """Two models on the same rows: did accuracy and each gap move, beyond noise, and for whom?"""
     from .bias.comparison import compare as run_comparison
 
     refuse_overwriting(out, old, new, policy, data)
+    refuse_test_cases(junit, out, old, new, policy, data)
     refuse_full(figures)
+    rules = None if policy is None else declared(policy, group or [], positive=positive)
+    groups = tuple(group or ()) if rules is None else grouped_by(rules) or ()
     if data is not None or old.is_dir() or new.is_dir():
         if data is None or not (old.is_dir() and new.is_dir()):
             raise UsageError(
@@ -91,8 +104,8 @@ def compare(
             new,
             data,
             label=label,
-            groups=tuple(group or ()),
-            policy=policy,
+            groups=groups,
+            policy=rules,
             id=id,
             new_as=new_as,
             positive=positive,
@@ -104,14 +117,15 @@ def compare(
         words = "".join(f"{printable(line)}\n" for line in models.words)
         written = draw_into(figures, [models.comparison], models.comparison.title)
         tables = comparison_tables(models.comparison) + said(figures, written)
+        write_test_cases(junit, models.comparison)
         deliver(as_json(models), comparison_line(models.comparison), words + tables, json, quiet, out)
         return models.exit_code
-    roles = roles_of(label, prediction, score, group, measure, id, positive) | {"cluster": cluster}
+    roles = roles_of(label, prediction, score, groups, measure, id, positive) | {"cluster": cluster}
     before, after = (evidence_from(str(path), roles) for path in (old, new))
     made = run_comparison(
         before,
         after,
-        policy,
+        rules,
         tolerance_change=tolerances(worsening or [], "--worsening"),
         tolerance_gap_change=tolerances(gap_growth or [], "--gap-growth"),
         set_by=set_by or (None if policy else "whoever typed the command"),
@@ -120,6 +134,7 @@ def compare(
     )
     written = draw_into(figures, [made], made.title)
     tables = comparison_tables(made) + said(figures, written)
+    write_test_cases(junit, made)
     deliver(as_json(made), comparison_line(made), tables, json, quiet, out)
     return made.exit_code
 
@@ -153,6 +168,7 @@ def monitor(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    junit: JUNIT = None,
     figures: FIGURES = None,
 ) -> int:
     """A control chart of each declared gap over dated files: did a gap grow beyond chance?"""
@@ -161,15 +177,18 @@ def monitor(
     from .bias.monitor import monitor as run_monitor
 
     refuse_overwriting(out, policy)
+    refuse_test_cases(junit, out, policy)
     refuse_full(figures)
     try:
         start = None if since is None else date.fromisoformat(since)
     except ValueError as error:
         raise UsageError(f"--since {since}: a date as 2026-11-03 is expected.") from error
-    roles = roles_of(label, prediction, score, group, measure, None, positive) | {"cluster": cluster}
+    rules = None if policy is None else declared(policy, group or [], positive=positive)
+    groups = group if rules is None else grouped_by(rules)
+    roles = roles_of(label, prediction, score, groups, measure, None, positive) | {"cluster": cluster}
     made = run_monitor(
         folder,
-        policy,
+        rules,
         baseline=baseline,
         false_alarms=false_alarms,
         horizon=horizon,
@@ -180,5 +199,6 @@ def monitor(
     )
     written = draw_into(figures, [made], made.title)
     tables = monitoring_tables(made) + said(figures, written)
+    write_test_cases(junit, made)
     deliver(as_json(made), monitoring_line(made), tables, json, quiet, out)
     return made.exit_code

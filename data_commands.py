@@ -16,6 +16,7 @@ from .flags import (
     GROUP,
     ID,
     JSON,
+    JUNIT,
     LABEL,
     MEASURE,
     OUT,
@@ -30,12 +31,19 @@ from .flags import (
     roles_of,
     tolerances,
 )
-from .judged_files import deliver, evidence_from, refuse_overwriting
+from .judged_files import (
+    declared,
+    deliver,
+    evidence_from,
+    grouped_by,
+    refuse_overwriting,
+    refuse_test_cases,
+    write_test_cases,
+)
 from .output import as_json, emit, emit_json
 from .terminal import audit_tables, verdict_line
 
 if TYPE_CHECKING:
-    from .bias.policy import Policy
     from .evidence import Evidence
     from .records import Audit
 
@@ -86,24 +94,34 @@ def audit(
     json: JSON = False,
     quiet: QUIET = False,
     out: OUT = None,
+    junit: JUNIT = None,
     figures: FIGURES = None,
 ) -> int:
     """Whom does a model fail? Rates, gaps and verdicts from a file of predictions: no model, no torch."""
     from .bias.audit import audit as run_audit
 
     refuse_overwriting(out, Path(file), policy)
+    refuse_test_cases(junit, out, Path(file), policy)
     refuse_full(figures)
     if preset is not None and figures is not None:
         raise UsageError("--figures draws an audit; the tables of --preset have no figure. Leave one out.")
-    rules = _policy(
-        policy, group or [], tolerances(tolerance or []), set_by, confidence, min_group, positive, task
+    if preset is not None and junit is not None:
+        raise UsageError("--junit writes what is gated; the tables of --preset gate nothing. Leave one out.")
+    rules = declared(
+        policy,
+        group or [],
+        tolerances(tolerance or []),
+        set_by=set_by,
+        confidence=confidence,
+        min_group=min_group,
+        positive=positive,
+        task=task,
     )
-    named = dict.fromkeys([*rules.groups, *(name for joint in rules.intersections for name in joint)])
     roles = {
         "label": label,
         "prediction": prediction,
         "score": score,
-        "groups": tuple(named) or None,
+        "groups": grouped_by(rules),
         "measures": tuple(measure) if measure else None,
         "id": id,
         "positive": positive,
@@ -121,6 +139,7 @@ def audit(
     if figures is not None:
         curves, notes = curves_of(evidence, rules, made)
         written = draw_into(figures, [shown, *curves], made.title, notes)
+    write_test_cases(junit, made)
     deliver(
         as_json(made),
         verdict_line(made.verdict) + "\n",
@@ -229,13 +248,23 @@ def count(
     return 0
 
 
-def schema() -> int:
-    """The JSON schema of policy.toml, for editors that check it."""
+def schema(
+    of: Annotated[
+        str, typer.Option(metavar="WHAT", help="policy: of policy.toml; review: of review.json.")
+    ] = "policy",
+) -> int:
+    """The JSON schema of policy.toml, for editors that check it, or of review.json, for programs that read it."""
     from json import dumps
 
-    from .bias.policy import policy_schema
+    if of == "policy":
+        from .bias.policy import policy_schema as described
+    elif of == "review":
+        from .saved_reviews import review_schema as described
+    else:
+        from .errors import did_you_mean
 
-    emit_json(dumps(policy_schema(), indent=1, sort_keys=True) + "\n")
+        raise UsageError(f"--of {of}: {did_you_mean(of, ('policy', 'review'))}")
+    emit_json(dumps(described(), indent=1, sort_keys=True) + "\n")
     return 0
 
 
@@ -287,33 +316,3 @@ def _only(made: "Audit", metrics: Sequence[str]) -> "Audit":
         cells=tuple(cell for cell in made.cells if cell.metric in wanted),
         findings=tuple(finding for finding in made.findings if finding.metric in wanted),
     )
-
-
-def _policy(
-    path: Path | None,
-    groups: Sequence[str],
-    tolerances: dict[str, float],
-    set_by: str | None,
-    confidence: float | None,
-    min_group: int | None,
-    positive: str | None,
-    task: str | None = None,
-) -> "Policy":
-    """The policy file, if any, with the flags over it; the result says so where they change a tolerance."""
-    from .bias.policy import parse_policy, policy_from_flags, read_policy
-
-    settings = {"confidence": confidence, "min_group": min_group, "positive": positive, "task": task}
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    if path is None:
-        return policy_from_flags(groups, tolerances, set_by=set_by, **given)
-    rules = read_policy(path)
-    values = rules.model_dump(mode="json")
-    if rules.groups or groups:
-        # A flag adds an attribute; it drops none that the policy declares.
-        values["groups"] = {**values["groups"], **{name: {} for name in groups if name not in rules.groups}}
-    if tolerances:
-        values["tolerance"] = {**values["tolerance"], **tolerances}
-        given["set_by"] = set_by or f"whoever typed the command, over {rules.set_by or 'nobody'}"
-    elif set_by is not None:
-        given["set_by"] = set_by
-    return parse_policy({**values, **given}, where=f"{path} with the command's flags")

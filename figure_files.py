@@ -1,13 +1,12 @@
 """The figures that a command writes beside its tables, where they are asked for, into a folder of their own."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import DataError, OutputError, UsageError
+from .errors import OutputError
 
 if TYPE_CHECKING:
     from .bias.policy import Policy
@@ -18,8 +17,6 @@ FIGURES = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Write figures, too: PNG, SVG, and their sentences in figures.md."),
 ]
-MOST_ATTRIBUTES = 4
-MOST_METRICS = 2
 
 
 def refuse_full(folder: Path | None) -> None:
@@ -59,30 +56,9 @@ def curves_of(evidence: "Evidence", rules: "Policy", made: "Audit") -> tuple[lis
 
     Nothing, and no reason, where the evidence has no score with labels.
     """
-    from .bias.group_reliability import group_reliability
-    from .bias.group_thresholds import group_thresholds, metrics_with_thresholds
+    from .bias.score_curves import score_curves
 
     if evidence.label is None or evidence.score is None or rules.task != "binary":
         return [], []
-    joint = {" & ".join(names) for names in rules.intersections}
-    attributes = [name for name in made.plan["attributes"] if name not in joint]
-    gated = dict.fromkeys(f.metric for f in made.findings if f.tolerance is not None)
-    metrics = metrics_with_thresholds(list(gated))[:MOST_METRICS] or ("selection_rate",)
-    records: list[Any] = []
-    notes: list[str] = []
-    for name in attributes[:MOST_ATTRIBUTES]:
-        wanted: dict[str, Callable[[], Any]] = {
-            "calibration": partial(group_reliability, evidence, name, rules),
-            **{f"thresholds of {m}": partial(group_thresholds, evidence, name, m, rules) for m in metrics},
-        }
-        for what, make in wanted.items():
-            try:
-                records.append(make())
-            except (DataError, UsageError) as error:
-                notes.append(f"{what} by {name}: {error}")
-    left = attributes[MOST_ATTRIBUTES:]
-    if left:
-        notes.append(
-            f"calibration and thresholds by {', '.join(left)}: {MOST_ATTRIBUTES} attributes are drawn"
-        )
-    return records, notes
+    found = score_curves(evidence, rules, made)
+    return found.by_attribute, list(found.notes)

@@ -36,6 +36,9 @@ SET_BY = Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tol
 JSON = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
 QUIET = Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")]
 OUT = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON, too.")]
+JUNIT = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too: a test case for each gated question.")
+]
 
 
 def tolerances(given: Sequence[str], flag: str = "--tolerance") -> dict[str, float]:

@@ -17,8 +17,8 @@ def as_json(made: Any) -> str:
     return json.dumps(plain(made), ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def write(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
+def write(path: Path, text: str, flag: str = "--out") -> None:
+    """The file appears whole or not at all; `flag` is what names it."""
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -29,7 +29,7 @@ def write(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}. Name another with --out."
+            f"{path} cannot be written: {error.strerror or error}. Name another with {flag}."
         ) from error
     finally:
         if temporary is not None:

@@ -16,11 +16,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit
 
 from .bias.audit import audit
 from .bias.groups import UNKNOWN
 from .bias.ledger import contrast, ledger
 from .bias.policy import Policy, read_policy
+from .bias.score_curves import ScoreCurves, score_curves
 from .bias.slice_records import SliceSearch
 from .bias.slices import slices
 from .bias.word_ledger import word_ledger
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .interpret.models import Subject
 
 SCHEMA_VERSION = "1"
+THRESHOLDS = 24  # of one sweep that is saved: its numbers are in review.json
 UNGATED: Mapping[str, Any] = {
     "tolerance": {},
     "intersections": (),
@@ -219,6 +222,7 @@ def review(
         heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
         faithfulness=measured,
         slices=_searched(evidence, resolved, slice_permutations, seed) if slice_permutations else None,
+        curves=_curves(subject, evidence, resolved, predictions),
         why=answers,
         mitigated=None if fix is None else answer_fix(subject, rows, judged, fix, **shared),
         model={
@@ -272,6 +276,44 @@ def _searched(evidence: Evidence, rules: Policy, permutations: int, seed: int) -
         )
     except DataError as error:
         return str(error)
+
+
+def _curves(subject: "Subject", evidence: Evidence, rules: Policy, made: Audit) -> "ScoreCurves | str":
+    """Calibration and rates over thresholds of every attribute, or why there are none."""
+    words = f"the score ({subject.unit})"
+    try:
+        return score_curves(
+            evidence,
+            rules,
+            made,
+            probability=_probability(subject, evidence),
+            named=(f"P({subject.labels[subject.positive]})", words),
+            most=THRESHOLDS,
+        )
+    except (DataError, UsageError) as error:
+        return str(error)
+
+
+def _probability(subject: "Subject", evidence: Evidence) -> Evidence | str:
+    """The rows with the probability of the positive label as their score, or why the score gives none.
+
+    Of two labels under a softmax the probability is the logistic function of the difference of their logits. Against the
+    mean of several logits, or for a text chosen among others, nothing of the kind holds.
+    """
+    score = evidence.column("score")
+    if subject.unit in ("probability", "output"):
+        return evidence  # whether an output is a probability shows in its range
+    if len(subject.labels) != 2 or subject.says or subject.whole is not None:
+        return (
+            f"the score is {subject.target} in {subject.unit}, from which no probability follows. Two labels under a "
+            "softmax have one"
+        )
+    label = None if evidence.label is None else "label"
+    columns: dict[str, Any] = {"id": list(evidence.ids), "score": expit(score)}
+    if label is not None:
+        columns[label] = evidence.binary(label).astype(np.int64)
+    columns.update({name: list(evidence.group(name)) for name in evidence.groups})
+    return from_columns(columns, id="id", label=label, score="score", groups=evidence.groups)
 
 
 def _faithful(

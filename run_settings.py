@@ -1,10 +1,10 @@
 """Run settings from a TOML file: a table for each verb, a key for each of its flags."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .bounded_files import read_toml
 from .errors import UsageError, did_you_mean
 
 
@@ -18,14 +18,7 @@ def read_settings(path: Path, known: Mapping[str, Mapping[str, str]]) -> dict[st
     Raises:
         UsageError: the file cannot be read, or names a verb or a flag that does not exist.
     """
-    try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--config {path} is not UTF-8: byte {error.start}. Save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"--config {path} is not TOML: {error}. Text needs quotation marks.") from error
+    values = read_toml(path, UsageError, name=f"--config {path}", way_out="Name a TOML file of settings.")
     made: dict[str, dict[str, Any]] = {}
     for verb, flags in values.items():
         if verb not in known:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .bias.score_curves import ScoreCurves
 from .bias.slice_records import SliceSearch
+from .bounded_files import read_json
 from .errors import DataError, first
 from .evidence_files import read as read_evidence
 from .records import Review
@@ -14,8 +16,12 @@ from .typed_json import rebuild, schema_of
 
 SCHEMA_VERSION = "1"
 NAME = "review.json"
-# The record names no other room's records; what was searched is one of these.
-TYPES: Mapping[tuple[type, str], Any] = {(Review, "slices"): SliceSearch | str | None}
+LARGEST = 2**30  # bytes of review.json: maps of attention are in it
+# The record names no other room's records; these are what its fields hold.
+TYPES: Mapping[tuple[type, str], Any] = {
+    (Review, "slices"): SliceSearch | str | None,
+    (Review, "curves"): ScoreCurves | str | None,
+}
 
 
 def read_review(folder: str | Path) -> Review:
@@ -69,14 +75,7 @@ def page_of(folder: Path, made: Review) -> str | None:
 def _values(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file} is not a file. Name the folder that `clinometer review` wrote.")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8: byte {error.start}. Make the review again.") from error
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}. Make the review again.") from error
-    except RecursionError as error:
-        raise DataError(f"{file} is nested too deeply to be a review. Make the review again.") from error
+    values = read_json(file, DataError, way_out="Make the review again.", largest=LARGEST)
     if not isinstance(values, dict) or "audit" not in values:
         keys = first(values) if isinstance(values, dict) else type(values).__name__
         raise DataError(f"{file} is no review: got {keys}; an object with 'audit' and 'ledgers' is expected.")

@@ -3,7 +3,6 @@
 import csv
 import glob
 import gzip
-import json
 import re
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
+from .bounded_files import read_json
 from .distinct_rows import Roles, binned_before
 from .errors import DataError, UsageError, did_you_mean, first
 from .evidence_files import roles_of
@@ -244,8 +244,9 @@ def saved_dataset(folder: Path) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    try:
-        read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
+    read = read_json(file, DataError, way_out="Save the data set again.")
+    if not isinstance(read, dict):
+        raise DataError(
+            f"{file} holds a {type(read).__name__}; an object is expected. Save the data set again."
+        )
     return read

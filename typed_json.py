@@ -54,6 +54,12 @@ def rebuild(kind: Any, value: Any, known: Known, where: str = "") -> Any:
             raise _wrong(where, f"a list of {len(arguments)}", value)
         pairs = enumerate(zip(arguments, value, strict=True))
         return tuple(rebuild(of, one, known, f"{where}[{i}]") for i, (of, one) in pairs)
+    if _named(kind):
+        if not isinstance(value, list) or len(value) != len(kind._fields):
+            raise _wrong(where, f"a list of {len(kind._fields)}", value)
+        hints = get_type_hints(kind)
+        pairs = zip(kind._fields, value, strict=True)
+        return kind(*(rebuild(hints[name], one, known, f"{where}.{name}") for name, one in pairs))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):
             raise _wrong(where, "an object", value)
@@ -81,6 +87,11 @@ def _record(kind: type, value: Any, known: Known, where: str) -> Any:
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             raise DataError(f"{where or 'it'} lacks the key {one.name!r}. Make it again with this version.")
     return kind(**made)
+
+
+def _named(kind: Any) -> bool:
+    """Whether it is a tuple with names, which `plain` writes as a list."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, known: Known, where: str) -> Any:
@@ -172,6 +183,9 @@ def _schema(kind: Any, known: Known, definitions: dict[str, Any]) -> dict[str, A
     if origin is np.ndarray:
         _define_numbers(definitions)
         return {"$ref": "#/$defs/numbers"}
+    if _named(kind):
+        items = [inside(of) for of in get_type_hints(kind).values()]
+        return {"type": "array", "prefixItems": items, "items": False, "minItems": len(items)}
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return {"type": "array", "items": inside(arguments[0])}
     if origin is tuple:

@@ -28,6 +28,8 @@ FIELDS: Mapping[str, str] = {
     "heads": "kept",
     "faithfulness": "ids under other names",
     "slices": "kept: values of group columns, and terms that somebody named",
+    "curves": "kept: groups, counts, and values of the score at which rates are counted",
+    "law": "kept: categories and counts, and what was published beside them",
     "why": "left out, and said to be: words and tokens of rows are in its findings",
     "mitigated": "left out, and said to be",
     "feature_notes": "kept",
@@ -73,6 +75,7 @@ def without_text(made: Review, *, salt: str | None = None) -> Review:
         mitigated=None,
         limits=tuple(dict.fromkeys([*made.limits, NOTE, *_left_out(made)])),
         evidence=None,
+        explorer=None,
     )
 
 

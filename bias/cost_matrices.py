@@ -1,9 +1,7 @@
 """The cost of each decision, label by prediction, as its user gives it: checked, every cell of it there."""
 
 import csv
-import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..bounded_files import read_json, read_toml
 from ..errors import PolicyError, first
 
 TRUE_AS = {"True": "true", "False": "false"}
@@ -99,8 +98,8 @@ def read_costs(path: str | Path, unit: str | None = None) -> CostMatrix:
         if suffix == ".csv":
             cells = _rows(file)
         elif suffix in {".toml", ".json"}:
-            text = file.read_text(encoding="utf-8")
-            held = tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+            read = read_toml if suffix == ".toml" else read_json
+            held = read(file, PolicyError, name="it", way_out="Write the costs again.")
             strange = sorted(set(held) - {"unit", "cost"}) if isinstance(held, dict) else ["(no table)"]
             if strange:
                 raise PolicyError(f"it holds {first(strange)}; `unit` and `cost` are expected.")

@@ -3,14 +3,13 @@
 import csv
 import gzip
 import io
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..bounded_files import read_toml
 from ..errors import DataError, UsageError, did_you_mean, first
 from .lexicons import Entry, SwapLexicon, key
 
@@ -180,14 +179,7 @@ def read_names(
 
 
 def _from_toml(file: Path) -> SwapLexicon:
-    try:
-        values: dict[str, Any] = tomllib.loads(_text(file, file.read_bytes()))
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read: {error.strerror or error}. Name a lexicon's file."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{file} is not TOML: {error}. Text needs quotation marks.") from error
+    values = read_toml(file, DataError, way_out="Name a lexicon's file.")
     try:
         keys = _FileKeys.model_validate(values)
     except ValidationError as error:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..bounded_files import read_json
 from ..errors import DataError, OutputError, UsageError, did_you_mean
 from ..evidence import Evidence, fresh
 from .decision_rules import KINDS, Given, Groups, Heads, Rule
@@ -190,14 +191,7 @@ def read_mitigation(path: str | Path) -> Mitigation:
         DataError: there is no such file, or it is none of ours, or not whole.
     """
     file = Path(path)
-    try:
-        held = json.loads(file.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read: {error.strerror or error}. Name a saved mitigation."
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}. Save the mitigation again.") from error
+    held = read_json(file, DataError, way_out="Name a saved mitigation.")
     if not isinstance(held, dict) or held.get("format") != FORMAT:
         raise DataError(f"{file} is no saved mitigation: {FORMAT!r} is expected as its format.")
     kind = str(held.get("kind"))

@@ -1,7 +1,6 @@
 """What is judged: tolerances, who set them, groups and error rate, read from policy.toml."""
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..bounded_files import read_toml
 from ..errors import PolicyError, did_you_mean
 from .metrics import BY_NAME
 
@@ -236,21 +236,7 @@ def read_policy(path: str | Path) -> Policy:
     Raises:
         PolicyError: the file is missing, no UTF-8, no TOML, or says something impossible.
     """
-    file = Path(path)
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise PolicyError(f"{file} cannot be read: {error.strerror or error}. Name a policy.toml.") from error
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise PolicyError(
-            f"{file} is not UTF-8: byte {error.start} in line {line}. Save it as UTF-8."
-        ) from error
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"{file} is not TOML: {error}. Text needs quotation marks.") from error
-    return parse_policy(values, where=str(file))
+    return parse_policy(read_toml(path, PolicyError, way_out="Name a policy.toml."), where=str(path))
 
 
 def policy_from_flags(

@@ -5,7 +5,6 @@ nothing; DIR, a change of the text moves the score one way. The format is descri
 """
 
 import string
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..bounded_files import read_toml
 from ..errors import UsageError, did_you_mean, first
 from .lexicons import SwapLexicon, lexicon
 
@@ -118,20 +118,8 @@ def read_suite(path: str | Path, *, lexicons: Mapping[str, SwapLexicon] | None =
     Raises:
         UsageError: the file is missing, no UTF-8, no TOML, or says something that cannot be tested.
     """
-    file = Path(path)
-    try:
-        values = tomllib.loads(file.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be read: {error.strerror or error}. Name a suite's TOML file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{file} is not UTF-8: byte {error.start} cannot be read. Save it as UTF-8."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{file} is not TOML: {error}. Text needs quotation marks.") from error
-    return parse_suite(values, where=str(file), lexicons=lexicons)
+    values = read_toml(path, UsageError, way_out="Name a suite's TOML file.")
+    return parse_suite(values, where=str(path), lexicons=lexicons)
 
 
 def parse_suite(

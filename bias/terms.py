@@ -11,7 +11,6 @@ have to be divided by spaces first.
 import dataclasses
 import hashlib
 import json
-import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from ..bounded_files import read_toml
 from ..errors import DataError, UsageError, did_you_mean, first
 from ..evidence import Evidence
 
@@ -76,18 +76,7 @@ def read_lexicon(path: str | Path) -> Lexicon:
         DataError: the file is missing, no UTF-8, no TOML, or says something else than that.
     """
     file = Path(path)
-    try:
-        values = tomllib.loads(file.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read: {error.strerror or error}. Name a lexicon's TOML file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file} is not UTF-8: byte {error.start} cannot be read. Save it as UTF-8."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{file} is not TOML: {error}. Text needs quotation marks.") from error
+    values = read_toml(file, DataError, way_out="Name a lexicon's TOML file.")
     known = [field.name for field in dataclasses.fields(Lexicon)]
     for key in values:
         if key not in known:

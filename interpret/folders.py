@@ -2,23 +2,28 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from ..bounded_files import read_json
 from ..errors import ModelError, OutputError
 from .preprocessing import Preprocessor, from_state
 from .transformer import Architecture, Classifier
 
 SCHEMA_VERSION = 1
 SETTINGS, WEIGHTS = "clinometer.json", "model.safetensors"
+PLACES = {"longest", "window", "stride"}  # sizes that no weight has to have
+MOST_PLACES = 2**27  # numbers in the table of sinusoids, which is made and not read
 
 
 def save(
@@ -98,39 +103,127 @@ def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:
     for name in (SETTINGS, WEIGHTS):
         if not (path / name).is_file():
             raise ModelError(f"{path} has no {name}: it is not a whole model folder. Save the model again.")
+    held = described(path)
     try:
-        settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        check_fit(held.architecture, path)
+        model = Classifier(held.architecture).to(held.dtype)
+        weights = load_file(path / WEIGHTS)
+        model.load_state_dict(weights)
+        for name, tensor in weights.items():
+            if tensor.dtype != held.dtype:  # loading would round them without a word
+                raise RuntimeError(f"{name} is {tensor.dtype}, its settings say {held.dtype}")
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelError(
+            f"{path / WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path / SETTINGS} cannot be read: {type(error).__name__} {error}.") from error
+    metadata = {"labels": held.labels, "extra": held.extra, "schema_version": SCHEMA_VERSION}
+    return model.eval(), held.preprocessor, metadata
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a model folder's settings say, each part of the kind that it has to be."""
+
+    architecture: Architecture
+    preprocessor: Preprocessor
+    dtype: torch.dtype
+    labels: list[str]
+    extra: dict[str, Any]
+
+
+def described(path: Path) -> Described:
+    """The settings of a model folder, without its weights.
+
+    Raises:
+        ModelError: the file is missing, damaged, of another version, or does not fit together.
+    """
+    settings = read_json(path / SETTINGS, ModelError, way_out="Save the model again.")
+    try:
         version = settings["schema_version"]
         if version != SCHEMA_VERSION:
-            raise ModelError(f"{path} has schema version {version}; this Clinometer reads {SCHEMA_VERSION}.")
+            raise ModelError(
+                f"{path} has schema version {version!r}; this Clinometer reads {SCHEMA_VERSION}."
+            )
         shape = dict(settings["architecture"])
         shape["categories"] = tuple(shape["categories"])
         architecture = Architecture(**shape)
         preprocessor = from_state(settings["preprocessing"])
         dtype = getattr(torch, settings["dtype"])
         labels, extra = settings["labels"], settings["extra"]
-        if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"{settings['dtype']!r} is no dtype")
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise TypeError(f"{settings['dtype']!r} is no dtype of floating-point numbers")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise TypeError("labels are not a list of texts")
+        if not isinstance(extra, dict):
+            raise TypeError(f"extra is a {type(extra).__name__}, not an object")
+        _check_extra(extra)
         if len(labels) != architecture.outputs:
             raise ValueError(f"{len(labels)} labels for {architecture.outputs} outputs")
-    except (
-        UnicodeDecodeError,
-        json.JSONDecodeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+        for name, told in preprocessor.shape().items():
+            if getattr(architecture, name) != told:
+                raise ValueError(
+                    f"the architecture has {name} {getattr(architecture, name)!r}, the preprocessing {told!r}"
+                )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path / SETTINGS} cannot be read: {type(error).__name__} {error}.") from error
-    model = Classifier(architecture).to(dtype)
-    try:
-        weights = load_file(path / WEIGHTS)
-        model.load_state_dict(weights)
-        for name, tensor in weights.items():
-            if tensor.dtype != dtype:  # loading would round them without a word
-                raise RuntimeError(f"{name} is {tensor.dtype}, its settings say {dtype}")
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise ModelError(
-            f"{path / WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}"
-        ) from error
-    return model.eval(), preprocessor, {"labels": labels, "extra": extra, "schema_version": version}
+    return Described(
+        architecture=architecture, preprocessor=preprocessor, dtype=dtype, labels=labels, extra=extra
+    )
+
+
+def _check_extra(extra: Mapping[str, Any]) -> None:
+    threshold = extra.get("threshold", 0.0)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
+        raise TypeError(f"extra.threshold is {threshold!r}, no finite number")
+    for name in ("positive", "name"):
+        if not isinstance(extra.get(name, ""), str):
+            raise TypeError(f"extra.{name} is {extra[name]!r}, no text")
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the weights, from the head of their file."""
+    with safe_open(path / WEIGHTS, framework="pt") as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+
+
+def check_fit(
+    architecture: Architecture, path: Path, made: Callable[[nn.Module], nn.Module] | None = None
+) -> None:
+    """Refuse settings of another or a larger model than the weights are of, before memory is taken for it.
+
+    Args:
+        made: what is made of the Classifier before it has these weights, which then may share what they hold.
+
+    Raises:
+        RuntimeError: a size is beyond anything that these weights can be of, or parts differ in shape.
+    """
+    shapes = _shapes(path)
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    sizes = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(architecture)}
+    sizes = {name: size for name, size in sizes.items() if type(size) is int and name not in PLACES}
+    beyond = [name for name, size in sizes.items() if size > numbers]
+    beyond += ["layers"] if architecture.layers > len(shapes) else []
+    beyond += ["longest"] if architecture.longest * architecture.width > MOST_PLACES else []
+    if beyond:
+        name = beyond[0]
+        raise RuntimeError(
+            f"{name} is {getattr(architecture, name):,}, and the weights are {numbers:,} numbers in {len(shapes)} parts"
+        )
+    with torch.device("meta"):
+        model: nn.Module = Classifier(architecture)
+        if made is not None:
+            wanted = sum(part.numel() for part in made(model).parameters())
+            if wanted > 16 * numbers + 2**24:
+                raise RuntimeError(f"the settings are of {wanted:,} numbers, the file holds {numbers:,}")
+            return
+    expected = {name: tuple(part.shape) for name, part in model.state_dict().items()}
+    differ = sorted(
+        name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name)
+    )
+    if differ:
+        raise RuntimeError(
+            f"{len(differ)} parts are of another shape, {differ[0]}: {shapes.get(differ[0])} in the file, "
+            f"{expected.get(differ[0])} by the settings"
+        )

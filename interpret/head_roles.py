@@ -1,7 +1,7 @@
 """What a head does, in words, where the statistics of its maps pass a stated threshold."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -169,6 +169,33 @@ def _of_head(layer: str, head: int, parts: Sequence[Statistics], rules: Sequence
     return found or [nothing]
 
 
+MEASURES: dict[str, Callable[[Statistics], Floats | None]] = {
+    "entropy": lambda one: one.entropy,
+    "distance": lambda one: one.distance,
+    "largest": lambda one: one.peak,
+    "first": lambda one: one.first,
+    "itself": lambda one: one.itself,
+    "previous": lambda one: one.previous,
+    "next": lambda one: one.following,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadTally:
+    """Sums over the queries of one head that are no padding, from which means over any number of rows are made.
+
+    `measures`, `classes` and `rules` hold, by name, the sum of what is defined and over how many queries.
+    """
+
+    layer: str
+    head: int
+    n_examples: int
+    n_queries: int
+    measures: Mapping[str, tuple[float, int]]
+    classes: Mapping[str, tuple[float, int]]  # shares on classes of tokens that were counted
+    rules: Mapping[str, tuple[float, int]]
+
+
 def summaries(statistics: Sequence[Statistics], rules: Sequence[Rule] = RULES) -> tuple[HeadSummary, ...]:
     """One line per head: means over queries that are no padding, all batches of a layer alike, and roles.
 
@@ -176,40 +203,81 @@ def summaries(statistics: Sequence[Statistics], rules: Sequence[Rule] = RULES) -
     the one after, and each class of tokens that was counted. None where nothing is defined (positions in
     cross-attention).
     """
-    named: dict[tuple[str, int], list[str]] = {}
-    for one in roles(statistics, rules):
-        if one.role != NO_ROLE:
-            named.setdefault((one.layer, one.head), []).append(one.role)
+    return summaries_of(tallies(statistics, rules), rules)
+
+
+def tallies(statistics: Sequence[Statistics], rules: Sequence[Rule] = RULES) -> tuple[HeadTally, ...]:
+    """What `summaries` needs of these statistics, a few numbers per head: see `summaries_of`."""
     found = []
     for layer in dict.fromkeys(one.layer for one in statistics):
         parts = [one for one in statistics if one.layer == layer]
         classes = list(dict.fromkeys(name for one in parts for name in one.shares))
+
+        def counted(
+            measures: Mapping[str, Callable[[Statistics], Floats | None]],
+            head: int,
+            parts: Sequence[Statistics] = parts,
+        ) -> dict[str, tuple[float, int]]:
+            return {name: _summed(parts, measure, head) for name, measure in measures.items()}
+
         for head in range(parts[0].n_heads):
-
-            def mean(measure: Callable[[Statistics], Floats | None], head: int = head) -> float | None:
-                arrays = [(measure(one), one.valid) for one in parts]  # noqa: B023
-                counted = [array[:, head][valid] for array, valid in arrays if array is not None]
-                joined = np.concatenate(counted) if counted else np.zeros(0)
-                joined = joined[~np.isnan(joined)]
-                return float(joined.mean(dtype=np.float64)) if joined.size else None
-
             found.append(
-                HeadSummary(
+                HeadTally(
                     layer=layer,
                     head=head,
                     n_examples=sum(one.n_examples for one in parts),
                     n_queries=sum(int(one.valid.sum()) for one in parts),
-                    entropy=mean(lambda one: one.entropy),
-                    distance=mean(lambda one: one.distance),
-                    shares={
-                        "largest": mean(lambda one: one.peak),
-                        "first": mean(lambda one: one.first),
-                        "itself": mean(lambda one: one.itself),
-                        "previous": mean(lambda one: one.previous),
-                        "next": mean(lambda one: one.following),
-                        **{name: mean(_class(name)) for name in classes},
-                    },
-                    roles=tuple(named.get((layer, head), ())),
+                    measures=counted(MEASURES, head),
+                    classes=counted({name: _class(name) for name in classes}, head),
+                    rules=counted({rule.role: rule.value for rule in rules}, head),
                 )
             )
     return tuple(found)
+
+
+def _summed(
+    parts: Sequence[Statistics], measure: Callable[[Statistics], Floats | None], head: int
+) -> tuple[float, int]:
+    arrays = [(measure(one), one.valid) for one in parts]
+    counted = [array[:, head][valid] for array, valid in arrays if array is not None]
+    joined = np.concatenate(counted) if counted else np.zeros(0)
+    joined = joined[~np.isnan(joined)]
+    return float(joined.sum(dtype=np.float64)), int(joined.size)
+
+
+def summaries_of(counted: Sequence[HeadTally], rules: Sequence[Rule] = RULES) -> tuple[HeadSummary, ...]:
+    """The summaries of heads from tallies of any parts of the rows, in the order of the parts."""
+    heads: dict[tuple[str, int], list[HeadTally]] = {}
+    for one in counted:
+        heads.setdefault((one.layer, one.head), []).append(one)
+    found = []
+    for (layer, head), parts in heads.items():
+        means = {name: _mean([part.measures[name] for part in parts]) for name in MEASURES}
+        classes = dict.fromkeys(name for part in parts for name in part.classes)
+        passed = []
+        for rule in rules:
+            mean = _mean([part.rules[rule.role] for part in parts])
+            at_least = rule.direction == "at least"
+            if mean is not None and (mean >= rule.threshold if at_least else mean <= rule.threshold):
+                passed.append(rule.role)
+        found.append(
+            HeadSummary(
+                layer=layer,
+                head=head,
+                n_examples=sum(part.n_examples for part in parts),
+                n_queries=sum(part.n_queries for part in parts),
+                entropy=means.pop("entropy"),
+                distance=means.pop("distance"),
+                shares={
+                    **means,
+                    **{name: _mean([part.classes.get(name, (0.0, 0)) for part in parts]) for name in classes},
+                },
+                roles=tuple(passed),
+            )
+        )
+    return tuple(found)
+
+
+def _mean(sums: Sequence[tuple[float, int]]) -> float | None:
+    n = sum(many for _, many in sums)
+    return math.fsum(total for total, _ in sums) / n if n else None

@@ -17,8 +17,7 @@ from ..errors import ModelError, OutputError, first
 from . import folders
 from .low_rank import low_rank, ranks_of, shaped
 from .models import Subject, load, ours, pick_device, without_gradients
-from .preprocessing import from_state
-from .transformer import Architecture, Classifier
+from .transformer import Classifier
 from .weights import check_weights, digest, dtype_named, quantised, read_settings
 
 SETTINGS = "low_rank.json"
@@ -164,15 +163,14 @@ def _read_hugging_face(
 def _read_ours(
     path: Path, ranks: Mapping[str, int], device: torch.device, dtype: torch.dtype, positive: str | None
 ) -> Subject:
-    held = read_settings(path / folders.SETTINGS)
+    held = folders.described(path)
+    preprocessor, labels, extra = held.preprocessor, tuple(held.labels), held.extra
     try:
-        shape = {**held["architecture"], "categories": tuple(held["architecture"]["categories"])}
-        model: nn.Module = Classifier(Architecture(**shape)).to(dtype_named(str(held["dtype"])))
-        preprocessor = from_state(held["preprocessing"])
-        labels, extra = tuple(held["labels"]), dict(held["extra"])
-    except (KeyError, TypeError, ValueError) as error:
+        folders.check_fit(held.architecture, path, made=lambda model: shaped(model, ranks))
+        model: nn.Module = Classifier(held.architecture).to(held.dtype)
+    except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(
-            f"{path / folders.SETTINGS} cannot be read: {type(error).__name__} {error}."
+            f"{path / folders.WEIGHTS} does not fit its settings: {str(error).splitlines()[0]}"
         ) from error
     model = _filled(shaped(model, ranks), path).to(device, dtype)
     return ours(

@@ -431,6 +431,52 @@ KINDS: Mapping[str, type[Preprocessor]] = {
 }
 
 
+def _check(state: Mapping[str, Any]) -> None:
+    """Refuse a state whose parts are of another kind, of which nothing would be said before rows are read.
+
+    Raises:
+        KeyError, TypeError, ValueError: with the first part.
+    """
+    texts: dict[str, Any] = {name: state.get(name, []) for name in ("numeric", "categorical", "logarithms")}
+    texts |= {name: state.get(name, []) for name in ("words", "channels")}
+    if state["kind"] == "table":
+        texts |= {f"categories.{name}": state["categories"][name] for name in state["categorical"]}
+        features = [*state["numeric"], *state["categorical"]]
+        if not features or len(set(features)) != len(features) or set(state["logarithms"]) - set(features):
+            raise ValueError(
+                f"the features {first(features)} are none, are named twice, or are not those used"
+            )
+        numbers = {
+            f"{part}.{name}": state[part][name]
+            for part in ("mean", "spread", "median")
+            for name in state["numeric"]
+        }
+        most = {f"most_frequent.{name}": state["most_frequent"][name] for name in state["categorical"]}
+        strange = [name for name, value in most.items() if not (value is None or isinstance(value, str))]
+    else:
+        wanted = ("longest",) if state["kind"] == "text" else ("longest", "patch", "stride")
+        strange = [name for name in wanted if type(state[name]) is not int or state[name] < 1]
+        parts = ("mean", "spread") if state["kind"] == "series" else ()
+        numbers = {f"{part}[{i}]": value for part in parts for i, value in enumerate(state[part])}
+        if len(numbers) != len(parts) * len(state.get("channels", [])):
+            raise ValueError(f"{len(numbers)} means and spreads of {len(state['channels'])} channels")
+    strange += [
+        name
+        for name, value in texts.items()
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value)
+    ]
+    strange += [
+        name
+        for name, value in numbers.items()
+        if isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or ("spread" in name and value <= 0)
+    ]
+    if strange:
+        raise TypeError(f"{first(strange)}: a value of another kind, or a number out of range")
+
+
 def from_state(state: Mapping[str, Any]) -> Preprocessor:
     """The preprocessor of a saved state.
 
@@ -438,6 +484,7 @@ def from_state(state: Mapping[str, Any]) -> Preprocessor:
         ModelError: the state is of an unknown kind, or lacks something.
     """
     try:
+        _check(state)
         return KINDS[state["kind"]].from_state(state)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(

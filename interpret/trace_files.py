@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..bounded_files import read_json
 from ..errors import CaptureError, DataError, OutputError, UsageError, first
 from .calls import Call
 from .folders import SETTINGS as MODEL_SETTINGS
@@ -204,10 +205,7 @@ def trace_settings(folder: str | Path) -> dict[str, Any]:
             raise DataError(f"there is no folder {path}.")
         other = " It is a saved model: use load()." if (path / MODEL_SETTINGS).is_file() else ""
         raise DataError(f"{path} has no {SETTINGS}: it is not a saved trace, or not a whole one.{other}")
-    try:
-        settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
-        raise DataError(f"{path / SETTINGS} cannot be read: {error}. Save the trace again.") from error
+    settings = read_json(path / SETTINGS, DataError, way_out="Save the trace again.")
     if not isinstance(settings, dict) or settings.get("kind") != KIND:
         raise DataError(f"{path / SETTINGS} is not the settings of a saved trace.")
     got = settings.get("schema_version")

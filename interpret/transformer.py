@@ -56,13 +56,20 @@ class Architecture:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
-        for name in ("width", "layers", "heads", "feed_forward", "outputs", "longest", "patch", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        whole = ("width", "layers", "heads", "feed_forward", "outputs", "longest", "patch", "stride")
+        for name in (*whole, "numeric", "vocabulary", "channels"):
+            value, least = getattr(self, name), 1 if name in whole else 0
+            if type(value) is not int or value < least:
+                raise ValueError(f"{name} is {value!r}, expected a whole number, {least} or more")
+        for categories in self.categories:
+            if type(categories) is not int or categories < 0:
+                raise ValueError(f"categories are {self.categories!r}, expected whole numbers, 0 or more")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout is {self.dropout!r}, expected 0 to 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
-        if self.window is not None and self.window < 0:
-            raise ValueError(f"window is {self.window}, expected 0 or more")
+        if self.window is not None and (type(self.window) is not int or self.window < 0):
+            raise ValueError(f"window is {self.window!r}, expected 0 or more, a whole number")
 
 
 class MultiHeadAttention(nn.Module):

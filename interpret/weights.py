@@ -3,7 +3,6 @@
 import hashlib
 import importlib
 import importlib.util
-import json
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..bounded_files import read_json
 from ..errors import ModelError, did_you_mean, first
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -57,14 +57,9 @@ def read_settings(file: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing, is no JSON object, or names code (`auto_map`, a kernel of a hub).
     """
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{file.parent} has no {file.name}: the folder is not whole. Save the model again."
-        ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{file} is not JSON: {error}.") from error
+    if not file.exists():
+        raise ModelError(f"{file.parent} has no {file.name}: the folder is not whole. Save the model again.")
+    settings = read_json(file, ModelError, way_out="Save or copy the model again.")
     if not isinstance(settings, dict):
         raise ModelError(f"{file} holds a {type(settings).__name__}; a JSON object of settings is expected.")
     if settings.get("auto_map"):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import clinometer.cli as cli
+from clinometer.saved_reviews import review_schema
 
 ROLES = ["--label", "label", "--prediction", "prediction", "--group", "race"]
 
@@ -189,6 +191,93 @@ def test_weights_clusters_strata_and_tasks_are_flags(run):
     assert code == 0 and "true_positive_rate[owl]" in out
 
 
+POLICY = """\
+set_by = "the authors of the tests"
+intersections = [["race", "site"]]
+[tolerance]
+selection_rate = 0.05
+[groups.race]
+reference = "White"
+"""
+
+
+def of_sites(name, **changed):
+    """Rows with two attributes, of which the policy names one alone and one in an intersection."""
+    frame = people(**changed)
+    frame["site"] = np.random.default_rng(5).choice(["north", "south"], len(frame))
+    return saved(name, frame)
+
+
+def test_compare_takes_the_groups_of_the_policy_as_audit_does(run):
+    old, new = of_sites("old.csv"), of_sites("new.csv", flip=0.2, flip_of="Black")
+    Path("policy.toml").write_text(POLICY, encoding="utf-8")
+    asked = [*ROLES[:4], "--policy", "policy.toml", "--json"]
+    alone = json.loads(run("compare", old, new, *asked)[1])
+    assert alone["plan"]["attributes"] == ["race", "race & site"]
+    assert {"Black", "White"} <= {one["group"] for one in alone["changes"]}
+    audited = json.loads(run("audit", new, *asked)[1])
+    assert audited["plan"]["attributes"] == alone["plan"]["attributes"]
+    for command in (["compare", old, new], ["audit", new]):  # a flag adds, and drops nothing
+        added = json.loads(run(*command, *asked, "--group", "site")[1])
+        assert added["plan"]["attributes"] == ["race", "site", "race & site"]
+    code, _, err = run("compare", old, saved("other.csv", people()), *asked)
+    assert code == 2 and "site" in err
+
+
+def test_monitor_takes_the_groups_of_the_policy(run, tmp_path):
+    (tmp_path / "dated").mkdir()
+    dated(tmp_path / "dated")
+    rules = POLICY.replace('intersections = [["race", "site"]]\n', "")
+    Path("policy.toml").write_text(rules, encoding="utf-8")
+    code, out, _ = run("monitor", "dated", *ROLES[:4], "--policy", "policy.toml", "--baseline", "8")
+    assert code == 0 and "selection_rate by race: Black minus White" in out
+
+
+def test_junit_of_every_command_that_judges_files(run, tmp_path):
+    old, new = saved("old.csv", people()), saved("new.csv", people(flip=0.25, flip_of="Black"))
+    (tmp_path / "dated").mkdir()
+    dated(tmp_path / "dated", last=0.3)
+    calls = {
+        "audit": [new, *ROLES, "--tolerance", "accuracy=0.02"],
+        "compare": [old, new, *ROLES, "--worsening", "accuracy=0.03"],
+        "monitor": ["dated", *ROLES, "--metric", "selection_rate", "--baseline", "8"],
+    }
+    for command, arguments in calls.items():
+        plain_code, plain, _ = run(command, *arguments)
+        code, out, err = run(command, *arguments, "--junit", f"{command}.xml")
+        assert (code, out, err) == (plain_code, plain, "") and code == 1
+        root = ET.parse(f"{command}.xml").getroot()
+        assert int(root.get("tests")) >= 1 and int(root.get("failures")) >= 1
+        assert [case.tag for case in root.iter("failure")] == ["failure"] * int(root.get("failures"))
+    failed = {case.get("name") for case in root.iter("testcase") if case.find("failure") is not None}
+    assert failed == {"chart of selection_rate of Black minus White"}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "says"),
+    [
+        (["--junit", "p.csv"], 2, "--junit p.csv would overwrite what is read"),
+        (["--junit", "a.xml", "--out", "a.xml"], 2, "--junit and --out are both a.xml"),
+        (["--junit", "a.xml", "--preset", "four-fifths"], 2, "gate nothing"),
+        (["--junit", "nowhere/a.xml"], 3, "Name another with --junit"),
+    ],
+    ids=["read", "out", "preset", "folder"],
+)
+def test_junit_is_refused_where_it_would_harm_or_say_nothing(run, more, code, says):
+    saved("p.csv", people(60))
+    got, out, err = run("audit", "p.csv", *ROLES, *more)
+    assert (got, out) == (code, "") and says in err
+    assert not Path("a.xml").exists() and pd.read_csv("p.csv").shape[0] == 60
+
+
+def test_the_schema_of_a_review_is_that_of_the_records(run):
+    code, out, _ = run("schema", "--of", "review")
+    assert code == 0 and json.loads(out) == review_schema()
+    assert json.loads(run("schema", "--of", "policy")[1]) == json.loads(run("schema")[1])
+    code, out, err = run("schema", "--of", "reviews")
+    assert (code, out) == (2, "") and "did you mean 'review'" in err
+
+
 def test_the_schema_checks_a_policy(run):
     import jsonschema
 
@@ -200,7 +289,7 @@ def test_the_schema_checks_a_policy(run):
         jsonschema.validate({"tolerancee": {}}, schema)
 
 
-@pytest.mark.parametrize("command", ["compare", "monitor", "slices", "count", "schema"])
+@pytest.mark.parametrize("command", ["compare", "monitor", "slices", "count", "schema", "schema of a review"])
 def test_judging_files_loads_no_torch(tmp_path, command):
     arguments = {
         "compare": ["old.csv", "old.csv", *ROLES],
@@ -208,6 +297,7 @@ def test_judging_files_loads_no_torch(tmp_path, command):
         "slices": ["old.csv", *ROLES[:4], "--column", "race", "--permutations", "99"],
         "count": ["old.csv", *ROLES, "--out", "c.parquet"],
         "schema": [],
+        "schema of a review": ["--of", "review"],
     }[command]
     people(300).to_csv(tmp_path / "old.csv", index=False)
     (tmp_path / "dated").mkdir()
@@ -217,6 +307,6 @@ def test_judging_files_loads_no_torch(tmp_path, command):
         "assert code == 0, code; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, command, *arguments], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", script, command.split()[0], *arguments], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr

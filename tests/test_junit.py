@@ -1,12 +1,15 @@
-"""JUnit XML of an audit: what fails, what is skipped, and names that XML cannot hold."""
+"""JUnit XML of what was judged: what fails, what is skipped, and names that XML cannot hold."""
 
 import dataclasses
 import xml.etree.ElementTree as ET
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
 from clinometer.bias.audit import audit
+from clinometer.bias.comparison import compare
+from clinometer.bias.monitor import monitor
 from clinometer.bias.policy import Policy
 from clinometer.evidence import from_columns
 from clinometer.junit import FAILED, junit, sentence, writable
@@ -100,6 +103,60 @@ def test_several_audits_are_suites_that_add_up():
     root = parsed(audited(), audited(tolerance=0.47), audited(tolerance=0.9))
     assert [suite.get("tests") for suite in root] == ["1", "1", "1"]
     assert (root.get("tests"), root.get("failures"), root.get("skipped")) == ("3", "1", "1")
+
+
+def compared(*, margin=0.03, n=600, worse=0):
+    """The same rows of two models; the second decides `worse` of the "a" otherwise."""
+    truth = [i // 2 % 2 for i in range(n)]
+    tables = []
+    for wrong in (6, 6 + worse):
+        decided = [1 - t if i % 2 == 0 and i < 2 * wrong else t for i, t in enumerate(truth)]
+        columns = {"id": list(map(str, range(n))), "y": truth, "p": decided, "g": ["a", "b"] * (n // 2)}
+        tables.append(from_columns(columns, id="id", label="y", prediction="p", groups=("g",)))
+    margins = {} if margin is None else {"tolerance_change": {"accuracy": margin}, "set_by": "the tests"}
+    return compare(*tables, title="two models", **margins)
+
+
+def test_a_change_with_a_margin_is_a_case_and_others_are_none():
+    made = compared(worse=60)
+    root = parsed(made)
+    declared = [one for one in made.changes if one.margin is not None]
+    assert len(list(root.iter("testcase"))) == len(declared) == 3
+    failed = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
+    assert failed == [
+        "change of accuracy of everybody" if not one.attribute else f"change of accuracy of {one.group}"
+        for one in declared
+        if one.decision == "worse"
+    ]
+    assert "change of accuracy of a" in failed and made.exit_code == 1
+    said = next(root.iter("failure"))
+    assert said.get("type") == "exceeds tolerance" and said.get("message").startswith("worse (margin 0.03)")
+    assert "0.9900 before" in said.text and "n = 600 and 600, status ok" in said.text
+    kept = {one.get("name"): one.get("value") for one in root.iter("property")}
+    assert kept["margins set by"] == "the tests" and kept["decision"] == "worse" and kept["rows"] == "600"
+    assert list(parsed(compared(margin=None, worse=60)).iter("testcase")) == []
+    assert parsed(compared()).get("failures") == "0"
+
+
+def test_a_chart_is_a_case():
+    charts = {"quiet": 0, "loud": 1}
+    found = {}
+    for name, last in charts.items():
+        dates = []
+        for week in range(12):
+            away = 90 if last and week == 11 else 0
+            decided = [1 if i < away else i // 2 % 2 for i in range(0, 400)]
+            columns = {"id": list(map(str, range(400))), "p": decided, "g": ["a"] * 200 + ["b"] * 200}
+            table = from_columns(columns, id="id", prediction="p", groups=("g",))
+            dates.append((date(2026, 1, 5) + timedelta(weeks=week), table))
+        made = monitor(dates, metrics=["selection_rate"], baseline=8, title=name, binomial=True)
+        found[name] = (made, parsed(made))
+    made, root = found["quiet"]
+    assert (root.get("tests"), root.get("failures"), made.exit_code) == ("1", "0", 0)
+    made, root = found["loud"]
+    (case,) = root.iter("testcase")
+    assert made.exit_code == 1 and case[0].tag == "failure" and case.get("classname") == "loud.g"
+    assert "2026-03-23" in case[0].text and "grew" in case[0].text and "limits [" in case[0].text
 
 
 def test_names_that_xml_cannot_hold_are_escaped_and_steer_nothing():

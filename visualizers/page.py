@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -67,6 +68,10 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
         definitions=review.audit.plan.get("metrics", {}),
         search=None if isinstance(review.slices, str) else review.slices,
         not_searched=review.slices if isinstance(review.slices, str) else "",
+        calibrated=_calibrated(review.curves),
+        swept=_swept(review.curves),
+        no_curves=review.curves if isinstance(review.curves, str) else "",
+        not_drawn=getattr(review.curves, "notes", ()),
         measures=_measures(review.measures) if review.measures else [],
         measure_cells=[c for c in review.measures.cells if c.group != gaps.EVERYBODY]
         if review.measures
@@ -135,6 +140,47 @@ def _by_metric(items: list[Row]) -> list[tuple[str, list[Row]]]:
     return [(m, [i for i in items if i.metric == m]) for m in dict.fromkeys(item.metric for item in items)]
 
 
+def _calibrated(curves: Any) -> list[dict[str, Any]]:
+    """Each attribute with the groups of its table, and whether a group has the rows that the policy asks for."""
+    return [
+        {
+            "of": one,
+            "groups": [{"of": group, "enough": group.n >= one.min_group} for group in one.groups],
+        }
+        for one in getattr(curves, "reliability", ())
+    ]
+
+
+def _swept(curves: Any) -> list[dict[str, Any]]:
+    """Each rate over thresholds: the gap of each threshold with the rate of each group there."""
+    return [
+        {
+            "of": one,
+            "rows": [
+                {
+                    "threshold": float(threshold),
+                    "in_use": one.current is not None and float(threshold) == one.current,
+                    "gap": [_known(part[t]) for part in (one.gap, one.gap_low, one.gap_high)],
+                    "groups": [
+                        {
+                            "n": int(one.denominator[g, t]),
+                            "rate": [_known(part[g, t]) for part in (one.estimate, one.low, one.high)],
+                            "enough": int(one.denominator[g, t]) >= max(1, one.min_group),
+                        }
+                        for g in range(len(one.groups))
+                    ],
+                }
+                for t, threshold in enumerate(one.threshold)
+            ],
+        }
+        for one in getattr(curves, "thresholds", ())
+    ]
+
+
+def _known(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
 def _measures(audit: Audit) -> list[dict[str, Any]]:
     """Findings on measures, the clearest first, each with the two means."""
     means = {(c.attribute, c.metric, c.group): c for c in audit.cells}
@@ -176,6 +222,8 @@ def _not_assessed(review: Review) -> Iterator[str]:
     for finding in review.audit.findings:
         if finding.verdict == "not assessed":
             yield f"{gap_sentence(finding)}."
+    if isinstance(review.curves, str):
+        yield "Calibration and other thresholds were not looked at."
     if review.measures is None:
         yield "Measures that explanation adds were not tested across groups."
     if not review.ledgers:

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..records import Audit, Cell, Ledger, Review, View
 from . import (
+    calibration_curves,
     dumbbells,
     faithful,
     gap_parts,
@@ -25,6 +26,7 @@ from . import (
     mediation,
     pareto,
     slice_table,
+    threshold_sweep,
     tokens,
 )
 from .fonts import shorten
@@ -47,7 +49,7 @@ class Plate:
     """One figure with the sentence that says what it shows."""
 
     name: str
-    # rates, gaps, intersections, errors, slices, attribution, ledger, parts, asked-ledger, heads-out, fixes,
+    # rates, gaps, intersections, errors, calibration, thresholds, slices, attribution, ledger, parts, asked-ledger, heads-out, fixes,
     # faithfulness, heads or map
     kind: str
     about: str  # metric, or position of the ledger, question or view
@@ -130,6 +132,12 @@ def plates(review: Review) -> list[Plate]:
         add("intersections", joint, intersections.intersections(audit, metric, joint), alt, joint, metric)
     if dumbbells.both_rates(audit):
         add("errors", "", dumbbells.dumbbells(audit), dumbbells.describe(audit), "both")
+    for i, one in enumerate(getattr(review.curves, "reliability", ())):
+        chart, said = calibration_curves.calibration_curves(one), calibration_curves.describe(one)
+        add("calibration", str(i), chart, said, one.attribute)
+    for i, one in enumerate(getattr(review.curves, "thresholds", ())):
+        chart, said = threshold_sweep.threshold_sweep(one), threshold_sweep.describe(one)
+        add("thresholds", str(i), chart, said, one.attribute, one.metric)
     if getattr(review.slices, "slices", ()):
         add(
             "slices", "", slice_table.slice_table(review.slices), slice_table.describe(review.slices), "found"

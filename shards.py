@@ -1,0 +1,219 @@
+"""Shards: the parts of a long run, each written once and whole with its checksum, so that a killed run goes on.
+
+A folder of shards holds `plan.json`, which says what decides the bytes, and for each shard a Parquet table and, written
+after it, a note that names the plan and the table's checksum. A shard counts as done where its note is there and the
+checksum holds; a run that is killed at any moment leaves shards that are done and files that are not
+looked at. How many workers there are, and what ran when, is in neither.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from .errors import DataError, OutputError, UsageError
+from .whole_files import file_hash, whole
+
+SHARD_ROWS = 1024
+LAYOUT = 1  # of a folder of shards; another one is begun anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which rows belong together, and everything else that decides what is computed of them.
+
+    The rows are divided into the fewest shards of at most `shard_rows`, of sizes that differ by one at most.
+    """
+
+    n_rows: int
+    shard_rows: int = SHARD_ROWS
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.shard_rows < 1:
+            raise UsageError(f"shard_rows is {self.shard_rows}; 1 or more is expected (--shard-rows).")
+        if self.n_rows < 1:
+            raise DataError("there are no rows. One row per example is expected.")
+
+    @property
+    def n_shards(self) -> int:
+        """How many shards there are."""
+        return -(-self.n_rows // self.shard_rows)
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """The rows [first, last) of a shard."""
+        return index * self.n_rows // self.n_shards, (index + 1) * self.n_rows // self.n_shards
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the plan: two runs with one id write the same bytes."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def _text(self) -> str:
+        said = {
+            "layout": LAYOUT,
+            "n_rows": self.n_rows,
+            "shard_rows": self.shard_rows,
+            "settings": dict(self.settings),
+        }
+        return json.dumps(said, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the plan as JSON.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with whole(path, durable=True) as temporary:
+            temporary.write_text(self._text(), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What was computed of the rows of one shard.
+
+    `table` has one row per row of the shard, but for those left out; `notes` are JSON; `left_out` are the rows that
+    could not be used: their place among all rows, their id, and why.
+    """
+
+    table: pa.Table
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[tuple[int, str, str], ...] = ()
+
+
+class Shards:
+    """The folder of a plan's shards. See the module."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+
+    @classmethod
+    def opened(cls, folder: str | Path, plan: Plan) -> tuple[Self, str]:
+        """The folder of this plan's shards, made where it is not there; and what became of one of another plan.
+
+        Shards of another plan (other rows, another model, other settings) are of no use to this run and are removed;
+        the words say which settings differ. They are "" where nothing was removed.
+
+        Raises:
+            OutputError: the folder cannot be made, or holds something that is no run of shards.
+        """
+        where, told = Path(folder), ""
+        kept = where / "plan.json"
+        try:
+            if where.exists() and not where.is_dir():
+                raise OutputError(f"{where} is a file; a folder is expected.")
+            if where.is_dir() and any(where.iterdir()) and not kept.is_file():
+                raise OutputError(f"{where} holds something other than an unfinished run. Name another folder.")
+            if kept.is_file() and kept.read_bytes() != plan._text().encode():
+                told = _differences(kept, plan)
+                shutil.rmtree(where / "shards", ignore_errors=True)
+                kept.unlink()
+            (where / "shards").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{where} cannot be written: {error.strerror or error}.") from error
+        if not kept.is_file():
+            plan.write(kept)
+        return cls(where, plan), told
+
+    def missing(self) -> tuple[int, ...]:
+        """The shards that are not done, in order; those with a wrong checksum among them."""
+        return tuple(index for index in range(self.plan.n_shards) if not self._whole(index))
+
+    def put(self, index: int, product: Product, seconds: float) -> None:
+        """Write a shard: its table first, its note last, each of them whole.
+
+        Raises:
+            OutputError: a file cannot be written; the shard then counts as not done.
+        """
+        table = self._path(index, "parquet")
+        with whole(table, durable=True) as temporary:
+            pa_parquet.write_table(product.table, temporary, compression="zstd")
+        note = {
+            "plan": self.plan.id,
+            "rows": self.plan.bounds(index),
+            "sha256": file_hash(table),
+            "left_out": product.left_out,
+            "notes": product.notes,
+        }
+        with whole(self._path(index, "seconds")) as temporary:
+            temporary.write_text(f"{seconds:.6f}\n", encoding="utf-8")
+        with whole(self._path(index, "json"), durable=True) as temporary:
+            temporary.write_text(json.dumps(note, sort_keys=True, ensure_ascii=False), encoding="utf-8")
+
+    def get(self, index: int) -> Product:
+        """A shard that is done.
+
+        Raises:
+            DataError: it is not done, or its files are damaged.
+        """
+        note = self._note(index)
+        if note is None or not self._whole(index):
+            raise DataError(f"shard {index} of {self.folder} is not done, or damaged. Run again: it is made anew.")
+        try:
+            table = pa_parquet.read_table(self._path(index, "parquet"))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"shard {index} of {self.folder} cannot be read: {error}. Run again.") from error
+        left_out = tuple((place, name, why) for place, name, why in note["left_out"])
+        return Product(table=table, notes=note["notes"], left_out=left_out)
+
+    def each(self) -> Iterator[Product]:
+        """All shards, in order, one at a time.
+
+        Raises:
+            DataError: one is not done, or damaged.
+        """
+        for index in range(self.plan.n_shards):
+            yield self.get(index)
+
+    def seconds(self) -> tuple[float, ...]:
+        """How long each shard took, in the order of the shards."""
+        return tuple(
+            float(self._path(index, "seconds").read_text("utf-8")) for index in range(self.plan.n_shards)
+        )
+
+    def remove(self) -> None:
+        """Remove the folder, what it was for having been written elsewhere."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, index: int, suffix: str) -> Path:
+        return self.folder / "shards" / f"{index:06d}.{suffix}"
+
+    def _note(self, index: int) -> dict[str, Any] | None:
+        try:
+            note = json.loads(self._path(index, "json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return note if isinstance(note, dict) and note.get("plan") == self.plan.id else None
+
+    def _whole(self, index: int) -> bool:
+        note = self._note(index)
+        if note is None:
+            return False
+        try:
+            return file_hash(self._path(index, "parquet")) == note["sha256"]
+        except OSError:
+            return False
+
+    def __repr__(self) -> str:
+        return f"Shards({self.plan.n_shards} of {self.plan.n_rows} rows, {len(self.missing())} not done)"
+
+
+def _differences(kept: Path, plan: Plan) -> str:
+    """In words, what of a plan on disk is not as in this one."""
+    try:
+        before = json.loads(kept.read_text("utf-8"))
+        settings = {**before.pop("settings"), **before}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return "the plan that was there cannot be read"
+    now = {**json.loads(plan._text())}
+    now = {**now.pop("settings"), **now}
+    other: Sequence[str] = sorted(
+        name for name in {*settings, *now} if settings.get(name) != now.get(name)
+    )
+    return f"the unfinished run that was there differs in {', '.join(other)}"

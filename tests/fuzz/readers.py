@@ -1,0 +1,557 @@
+"""Every reader of files that somebody else may have written: a valid file, its mutations, and the call that reads it."""
+
+import functools
+import json
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from fuzz.mutations import ODD, as_json, as_toml, bytes_changed, tree_changed
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """One reader: files that it accepts, how one case is made of them, and how a user would read them."""
+
+    name: str
+    valid: Callable[[], Files]  # name -> bytes
+    changed: Callable[[Random, Files], Files]
+    read: Callable[[Path], object]  # the folder that the files lie in; what is read is used, too
+
+
+def kept(folder: Path) -> Files:
+    """The bytes of every file under a folder, by its path within."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def put(files: Files, folder: Path) -> None:
+    """The folder with these files and no others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, raw in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(raw)
+
+
+def _written(make: Callable[[Path], object]) -> Files:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder))
+        return kept(Path(folder))
+
+
+def text_file(name: str, parse: Callable[[bytes], Any], written: Callable[[Any], bytes]) -> Any:
+    """Mutations of one file that has a structure: the tree more often than the bytes, sometimes both."""
+
+    def changed(draw: Random, files: Files) -> Files:
+        raw = files[name]
+        how = draw.random()
+        if how < 0.7:
+            raw = written(tree_changed(draw, parse(raw)))
+        if how > 0.6:
+            raw = bytes_changed(draw, raw)
+        return {**files, name: raw}
+
+    return changed
+
+
+def _toml(raw: bytes) -> Any:
+    import tomllib
+
+    return tomllib.loads(raw.decode())
+
+
+def _json(raw: bytes) -> Any:
+    return json.loads(raw)
+
+
+# Policies, lexicons, suites, costs: TOML
+
+POLICY = b"""
+name = "Tolerances"
+set_by = "the credit committee"
+alpha = 0.05
+confidence = 0.95
+min_group = 5
+positive = "yes"
+intersections = [["race", "sex"]]
+fail_on = "any"
+family = "gatekeeping"
+[tolerance]
+selection_rate = 0.1
+"roc_auc" = 0.05
+[costs]
+unit = "EUR"
+false_positive = 3
+[groups.race]
+values = ["white", "black"]
+reference = "white"
+compare = "reference"
+exclude = { "hispan" = "too few rows" }
+[groups.age]
+bins = [18, 40, 65.5]
+"""
+LEXICON = b"""
+name = "jobs"
+version = "1"
+source = "written for the tests"
+attribute = "gender"
+groups = ["female", "male"]
+written_only = ["male"]
+plural = []
+[[entry]]
+forms = { female = "waitress", male = ["waiter", "steward"] }
+role = "noun"
+[[entry]]
+forms = { female = "Mary", male = "John" }
+capitalised = true
+"""
+TERMS = b"""
+name = "words"
+version = "1"
+source = "written for the tests"
+language = "en"
+[terms]
+women = ["woman", "women", "she"]
+men = ["man", "the men"]
+"""
+SUITE = b"""
+name = "a suite"
+version = "1"
+source = "written for the tests"
+set_by = "the authors"
+[slots]
+who = { lexicon = "gender", like = "she" }
+place = ["Rome", "Oslo"]
+[[test]]
+name = "names"
+kind = "INV"
+what = "the place plays no part"
+templates = ["I live in {place}.", "{a:place} is far"]
+vary = "place"
+tolerance = 0.1
+[[test]]
+name = "minimum"
+kind = "MFT"
+what = "who is said"
+templates = ["{who} is great"]
+expect = "yes"
+"""
+COSTS = b'unit = "EUR"\n[cost.yes]\nyes = 0\nno = 5\n[cost.no]\nyes = 1.5\nno = -2\n'
+SETTINGS = b'[audit]\nlabel = "y"\ngroup = ["race", "sex"]\nconfidence = 0.9\n[review]\nforce = true\n'
+
+
+def _read_policy(folder: Path) -> object:
+    from clinometer.bias.policy import read_policy
+
+    made = read_policy(folder / "policy.toml")
+    again = folder / "again.toml"
+    again.write_text(made.to_toml(), encoding="utf-8")
+    if read_policy(again) != made:
+        raise AssertionError("the policy written again reads as another")
+    return made
+
+
+def _read_lexicon(folder: Path) -> object:
+    from clinometer.bias.lexicon_files import read_lexicon
+    from clinometer.bias.swaps import swap
+
+    made = read_lexicon(folder / "lexicon.toml")
+    return swap("Mary is the waitress", made, to=made.groups[-1]), made.provenance
+
+
+def _read_names(folder: Path) -> object:
+    from clinometer.bias.lexicon_files import read_lexicon
+
+    about = {"name": "x", "version": "1", "source": "here", "attribute": "gender"}
+    return read_lexicon(folder / "lexicon.csv", **about).provenance
+
+
+def _read_terms(folder: Path) -> object:
+    from clinometer.bias.terms import lexicon_toml, read_lexicon, term_groups
+
+    made = read_lexicon(folder / "terms.toml")
+    return lexicon_toml(made), term_groups(["she saw the men", None], made)
+
+
+def _read_suite(folder: Path) -> object:
+    from clinometer.bias.suite_rows import expand
+    from clinometer.bias.suites import read_suite
+
+    return expand(read_suite(folder / "suite.toml"))
+
+
+def _read_costs(folder: Path) -> object:
+    from clinometer.bias.cost_matrices import read_costs
+
+    return read_costs(folder / "costs.toml")
+
+
+def _read_settings(folder: Path) -> object:
+    from clinometer.run_settings import read_settings
+
+    flags = {"label": "label", "group": "group", "confidence": "confidence"}
+    return read_settings(folder / "run.toml", {"audit": flags, "review": {"force": "force"}})
+
+
+def _names_changed(draw: Random, files: Files) -> Files:
+    cells = [line.split(b",") for line in files["lexicon.csv"].split(b"\n")]
+    return {"lexicon.csv": _cells_changed(draw, cells)}
+
+
+# Evidence: CSV and Parquet
+
+
+@functools.cache
+def _evidence() -> Any:
+    from clinometer.evidence import from_columns
+
+    draw, n = Random(0), 40
+    columns = {
+        "id": [f"p{i}" for i in range(n)],
+        "race": [draw.choice(["a", "b", None]) for _ in range(n)],
+        "sex": [draw.choice(["f", "m"]) for _ in range(n)],
+        "label": [draw.randint(0, 1) for _ in range(n)],
+        "prediction": [draw.randint(0, 1) for _ in range(n)],
+        "score": [draw.random() for _ in range(n)],
+        "share[x]": [draw.random() for _ in range(n)],
+        "weight": [draw.random() for _ in range(n)],
+    }
+    return from_columns(
+        columns,
+        id="id",
+        label="label",
+        prediction="prediction",
+        score="score",
+        groups=("race", "sex"),
+        measures=("share[x]",),
+        weight="weight",
+        provenance={"model": "m", "nested": {"a": [1, 2]}},
+    )
+
+
+def _csv() -> Files:
+    frame = _evidence().frame
+    return {"rows.csv": frame.to_csv(index=False).encode()}
+
+
+def _parquet() -> Files:
+    from clinometer.evidence_files import write
+
+    return _written(lambda folder: write(_evidence(), folder / "rows.parquet"))
+
+
+def _cells_changed(draw: Random, cells: list[list[bytes]]) -> bytes:
+    for _ in range(draw.randint(1, 6)):
+        row = draw.randrange(len(cells))
+        at = draw.randrange(len(cells[row])) if cells[row] else 0
+        kind = draw.randrange(7)
+        odd = str(draw.choice(ODD)).encode("utf-8", "surrogatepass")
+        if kind == 0 and cells[row]:
+            cells[row][at] = odd
+        elif kind == 1:
+            cells[row].insert(at, odd.replace(b"\n", b" "))
+        elif kind == 2 and cells[row]:
+            del cells[row][at]
+        elif kind == 3:
+            cells.insert(row, list(cells[row]) * draw.choice((1, 1, 30)))
+        elif kind == 4 and len(cells) > 1:
+            del cells[row]
+        elif kind == 5:
+            for one in cells:
+                if at < len(one):
+                    one[at] = odd
+        elif cells[0]:
+            cells[0][at % len(cells[0])] = draw.choice((b"id", b"label", b"score", b"", b'"a,b"', odd))
+    raw = draw.choice((b"\n", b"\n", b"\r\n")).join(b",".join(row) for row in cells)
+    return bytes_changed(draw, raw) if draw.random() < 0.4 else raw
+
+
+def _csv_changed(draw: Random, files: Files) -> Files:
+    cells = [line.split(b",") for line in files["rows.csv"].rstrip(b"\n").split(b"\n")]
+    return {"rows.csv": _cells_changed(draw, cells)}
+
+
+def _odd_column(draw: Random, n: int) -> Any:
+    import datetime
+    import decimal
+
+    import pyarrow as pa
+
+    made = draw.randrange(14)
+    texts = [str(draw.choice(ODD)).encode("utf-8", "ignore").decode() for _ in range(n)]
+    numbers = [draw.choice((0.0, 1.0, 1e308, float("inf"), float("nan"), -1.0)) for _ in range(n)]
+    return (
+        lambda: pa.nulls(n),
+        lambda: pa.array(texts),
+        lambda: pa.array(numbers),
+        lambda: pa.array(texts).dictionary_encode(),
+        lambda: pa.array([[1, 2]] * n),
+        lambda: pa.array([{"a": 1}] * n),
+        lambda: pa.array([b"\xff\x00"] * n),
+        lambda: pa.array([decimal.Decimal("1.5")] * n),
+        lambda: pa.array([datetime.datetime(1, 1, 1)] * n, pa.timestamp("us")),
+        lambda: pa.array([datetime.timedelta(days=99999)] * n),
+        lambda: pa.array([2**64 - 1 - (i % 2) for i in range(n)], pa.uint64()),
+        lambda: pa.array([bool(i % 2) for i in range(n)]),
+        lambda: pa.array([0.5] * n, pa.float16()),
+        lambda: pa.array([2**62] * n),
+    )[made]()
+
+
+def _parquet_changed(draw: Random, files: Files) -> Files:
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pa_parquet
+
+    raw = files["rows.parquet"]
+    how = draw.random()
+    if how < 0.7:
+        table = pa_parquet.read_table(io.BytesIO(raw))
+        roles = json.loads(table.schema.metadata[b"clinometer"])
+        for _ in range(draw.randint(1, 3)):
+            kind, at = draw.randrange(6), draw.randrange(table.num_columns)
+            if kind == 0:
+                name = table.column_names[at]
+                table = table.set_column(at, name, _odd_column(draw, table.num_rows))
+            elif kind == 1 and table.num_columns > 1:
+                table = table.remove_column(at)
+            elif kind == 2:
+                name = draw.choice((table.column_names[at], "", "\x00", "x"))
+                table = table.append_column(name, _odd_column(draw, table.num_rows))
+            elif kind == 3:
+                table = table.slice(0, draw.choice((0, 1, 2)))
+            else:
+                roles = tree_changed(draw, roles)
+        metadata = as_json(roles) if draw.random() < 0.9 else bytes_changed(draw, as_json(roles))
+        made = io.BytesIO()
+        pa_parquet.write_table(
+            table.replace_schema_metadata({b"clinometer": metadata}), made, compression="zstd"
+        )
+        raw = made.getvalue()
+    if how > 0.6:
+        raw = bytes_changed(draw, raw)
+    return {"rows.parquet": raw}
+
+
+def _audited(made: Any) -> object:
+    """What an audit of it says: it is used as it would be."""
+    from clinometer.bias.audit import audit
+
+    groups = made.groups or tuple(name for name in ("sex", "race") if name in made.table.column_names)
+    return audit(made, title="fuzz") if groups else made.ids
+
+
+def _read_csv(folder: Path) -> object:
+    from clinometer.evidence_files import read
+
+    return _audited(read(folder / "rows.csv", groups=("sex",), measures=("share[x]",), weight="weight"))
+
+
+def _read_parquet(folder: Path) -> object:
+    from clinometer.evidence_files import read
+
+    return _audited(read(folder / "rows.parquet"))
+
+
+# Traces
+
+
+def _trace() -> Files:
+    import torch
+
+    from clinometer.interpret.capture import attention_gradient
+    from clinometer.interpret.trace_files import save_trace
+    from reference.attention import HandMade
+
+    torch.manual_seed(0)
+    model = HandMade(causal=True).double().eval()
+    x, padding = torch.randn(2, 4, 8, dtype=torch.float64), torch.zeros(2, 4, dtype=torch.bool)
+    made = attention_gradient(lambda: model(x, padding), model)
+    return _written(
+        lambda folder: save_trace(made, folder / "trace", tokens=[["a", "b", "c", "d"], ["e", "f", "g", "h"]])
+    )
+
+
+def _trace_changed(draw: Random, files: Files) -> Files:
+    import hashlib
+
+    made = dict(files)
+    settings = json.loads(made["trace/trace.json"])
+    if draw.random() < 0.35:
+        name = draw.choice([name for name in made if name.endswith(".safetensors")])
+        made[name] = bytes_changed(draw, made[name])
+        if draw.random() < 0.7:  # as somebody would who wants it to be read
+            told = settings["files"][Path(name).name]
+            told["bytes"], told["sha256"] = len(made[name]), hashlib.sha256(made[name]).hexdigest()
+    else:
+        settings = tree_changed(draw, settings)
+    made["trace/trace.json"] = as_json(settings)
+    if draw.random() < 0.1:
+        made["trace/trace.json"] = bytes_changed(draw, made["trace/trace.json"])
+    if draw.random() < 0.05:
+        del made[draw.choice(list(made))]
+    return made
+
+
+def _read_trace(folder: Path) -> object:
+    from clinometer.interpret.trace_files import read_trace, trace_settings
+
+    path = folder / "trace"
+    return trace_settings(path), read_trace(path).layers
+
+
+# Reviews
+
+
+def _review() -> Files:
+    import dataclasses
+
+    from clinometer.evidence_files import write
+    from clinometer.review import to_json
+    from reference.reviews import sample_review
+
+    made = sample_review(rows=60, layers=1, heads=1)
+    made = dataclasses.replace(made, measures=None, ledgers=made.ledgers[:1], views=made.views[:1])
+    evidence = _evidence()
+
+    def save(folder: Path) -> None:
+        (folder / "review.json").write_text(to_json(made), encoding="utf-8")
+        write(evidence, folder / "evidence.parquet")
+
+    return _written(save)
+
+
+def _review_changed(draw: Random, files: Files) -> Files:
+    if draw.random() < 0.05:
+        return {**files, "evidence.parquet": bytes_changed(draw, files["evidence.parquet"])}
+    return text_file("review.json", _json, as_json)(draw, files)
+
+
+def _read_review(folder: Path) -> object:
+    from clinometer.junit import junit
+    from clinometer.output import as_json as written
+    from clinometer.saved_reviews import read_review
+    from clinometer.visualizers.card import card
+    from clinometer.withheld_text import without_text
+
+    made = read_review(folder)
+    return written(made), junit(made.audit), card(made), without_text(made)
+
+
+# Models
+
+
+def _model() -> Files:
+    from clinometer.interpret.edits import save
+    from reference.subjects import applicants, fitted
+
+    return _written(lambda folder: save(fitted(applicants(40), epochs=0), folder / "model"))
+
+
+def _model_changed(draw: Random, files: Files) -> Files:
+    made = dict(files)
+    del made["model/edits.json"]  # it holds the weights' hash, and would refuse all else
+    if draw.random() < 0.1:
+        made["model/model.safetensors"] = bytes_changed(draw, made["model/model.safetensors"])
+        return made
+    return text_file("model/clinometer.json", _json, as_json)(draw, made)
+
+
+def _edits_changed(draw: Random, files: Files) -> Files:
+    return text_file("model/edits.json", _json, as_json)(draw, files)
+
+
+def _read_model(folder: Path) -> object:
+    from clinometer.interpret.models import load, score
+    from reference.subjects import applicants
+
+    return score(load(folder / "model"), applicants(2))
+
+
+def _transformers_model() -> Files:
+    import torch
+    import transformers
+
+    from reference.model_folders import bert_tokenizer
+
+    def save(folder: Path) -> None:
+        torch.manual_seed(0)
+        tokenizer = bert_tokenizer()
+        config = transformers.BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+            max_position_embeddings=16,
+        )
+        transformers.BertForSequenceClassification(config).save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+
+    return _written(save)
+
+
+def _transformers_changed(draw: Random, files: Files) -> Files:
+    name = draw.choices(
+        ("config.json", "tokenizer_config.json", "tokenizer.json", "model.safetensors"), (6, 2, 2, 1)
+    )[0]
+    path = f"model/{name}"
+    if name == "model.safetensors":
+        return {**files, path: bytes_changed(draw, files[path])}
+    return text_file(path, _json, as_json)(draw, files)
+
+
+def _read_transformers(folder: Path) -> object:
+    import numpy as np
+
+    from clinometer.interpret.models import load, score
+    from clinometer.records import Rows
+
+    texts = np.array(["a good film", "no"], dtype=object)
+    return score(load(folder / "model"), Rows(ids=("a", "b"), inputs={"text": texts}))
+
+
+def _toml_reader(name: str, file: str, raw: bytes, read: Callable[[Path], object]) -> Reader:
+    return Reader(name=name, valid=lambda: {file: raw}, changed=text_file(file, _toml, as_toml), read=read)
+
+
+READERS = (
+    _toml_reader("policy", "policy.toml", POLICY, _read_policy),
+    Reader(name="evidence-csv", valid=_csv, changed=_csv_changed, read=_read_csv),
+    Reader(name="evidence-parquet", valid=_parquet, changed=_parquet_changed, read=_read_parquet),
+    Reader(name="trace", valid=_trace, changed=_trace_changed, read=_read_trace),
+    Reader(name="review", valid=_review, changed=_review_changed, read=_read_review),
+    _toml_reader("lexicon", "lexicon.toml", LEXICON, _read_lexicon),
+    Reader(
+        name="lexicon-csv",
+        valid=lambda: {"lexicon.csv": b"female,male\nshe,he\nMary,John|Jack\nqueen,king"},
+        changed=_names_changed,
+        read=_read_names,
+    ),
+    _toml_reader("terms", "terms.toml", TERMS, _read_terms),
+    _toml_reader("suite", "suite.toml", SUITE, _read_suite),
+    _toml_reader("costs", "costs.toml", COSTS, _read_costs),
+    _toml_reader("run-settings", "run.toml", SETTINGS, _read_settings),
+    Reader(name="model", valid=_model, changed=_model_changed, read=_read_model),
+    Reader(name="edits", valid=_model, changed=_edits_changed, read=_read_model),
+    Reader(
+        name="transformers-model",
+        valid=_transformers_model,
+        changed=_transformers_changed,
+        read=_read_transformers,
+    ),
+)
+BY_NAME = {reader.name: reader for reader in READERS}
