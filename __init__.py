@@ -124,6 +124,9 @@ if TYPE_CHECKING:
     from .review_questions import GapQuestion as GapQuestion
     from .saved_reviews import read_review as read_review
     from .saved_reviews import review_schema as review_schema
+    from .shard_runs import Work as Work
+    from .sharded_evidence import EvidenceRun as EvidenceRun
+    from .sharded_evidence import evidence as evidence
     from .sources import scan as scan
     from .variant_comparison import compare_models as compare_models
     from .visualizers.explorer import Explorer as Explorer
@@ -140,6 +143,7 @@ _WHERE = {
     "Contrast": ".records",
     "Edge": ".interpret.gates",
     "Evidence": ".evidence",
+    "EvidenceRun": ".sharded_evidence",
     "Explorer": ".visualizers.explorer",
     "FIGURES": ".visualizers.figures",
     "FixQuestion": ".review_questions",
@@ -156,6 +160,7 @@ _WHERE = {
     "Review": ".records",
     "Rows": ".records",
     "Subject": ".interpret.models",
+    "Work": ".shard_runs",
     "add_terms": ".bias.terms",
     "aimed": ".interpret.targets",
     "along_swaps": ".interpret.contrastive",
@@ -179,6 +184,7 @@ _WHERE = {
     "equalized_odds": ".bias.presets",
     "erase_concept": ".interpret.erasure",
     "every_head": ".interpret.interventions",
+    "evidence": ".sharded_evidence",
     "expand": ".bias.suite_rows",
     "explain": ".exploring",
     "explore": ".exploring",
@@ -263,6 +269,7 @@ __all__ = [
     "Contrast",
     "Edge",
     "Evidence",
+    "EvidenceRun",
     "Explorer",
     "FixQuestion",
     "GapQuestion",
@@ -276,6 +283,7 @@ __all__ = [
     "Review",
     "Rows",
     "Subject",
+    "Work",
     "add_terms",
     "aimed",
     "along_swaps",
@@ -299,6 +307,7 @@ __all__ = [
     "equalized_odds",
     "erase_concept",
     "every_head",
+    "evidence",
     "expand",
     "explain",
     "explore",

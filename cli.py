@@ -14,20 +14,26 @@ from typing import Annotated, Any
 from .errors import ClinometerError, UsageError
 
 INTERNAL, INTERRUPTED = 5, 130
+# What is written appears whole or not at all, so this is true of every command that adds no note of its own.
+NOTHING_HALF = "no file is half written, and the same line may be typed again."
 try:
     import typer
 
     from . import (
         change_commands,
         data_commands,
+        evidence_commands,
         explore_commands,
         model_commands,
         report_commands,
         setup_commands,
+        trust_commands,
     )
     from .command_examples import EXAMPLES
     from .output import emit
     from .terminal import printable
+except KeyboardInterrupt:  # while this file is imported, before main() can say so
+    raise SystemExit(INTERRUPTED) from None
 except ImportError as broken:  # a console entry imports this file before main() can give the failure its code
     print(f"error: the installation is broken: {broken}. Install clinometer again.", file=sys.stderr)
     raise SystemExit(INTERNAL) from broken
@@ -131,8 +137,10 @@ for _command in (
     setup_commands.doctor,
     model_commands.demo,
     model_commands.review,
+    evidence_commands.evidence,
     report_commands.report,
     report_commands.card,
+    trust_commands.verify,
     explore_commands.explain,
     model_commands.trace,
     model_commands.attribute,
@@ -153,7 +161,20 @@ def built() -> Any:
         for parameter in one.params:
             if hasattr(parameter, "show_envvar"):
                 parameter.show_envvar = False
+    invoke = command.invoke
+
+    def interruptible(context: Any) -> Any:
+        try:
+            return invoke(context)
+        except KeyboardInterrupt as stopped:  # typer would make an exit code of it, and lose what it says
+            raise _Interrupted(*stopped.args) from None
+
+    command.invoke = interruptible  # type: ignore[method-assign]
     return command
+
+
+class _Interrupted(Exception):
+    """Ctrl-C, with what the command says is left."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,8 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="clinometer",
             standalone_mode=False,
         )
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+    except (_Interrupted, KeyboardInterrupt, typer.Abort) as stopped:
+        return _interrupted(str(stopped))
     except SystemExit as leave:  # typer and rich leave with 1 where a pipe is broken: 1 has one meaning here
         return INTERNAL if leave.code else 0
     except ClinometerError as error:
@@ -190,7 +211,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             INTERNAL,
             debug,
         )
+    if code == INTERRUPTED:  # typer's own, while it reads arguments
+        return _interrupted("")
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(said: str) -> int:
+    """One line on what is left, on a line of its own whatever a progress bar has drawn."""
+    print(f"\ninterrupted: {printable(' '.join(said.split()) or NOTHING_HALF)}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _misuse(error: Any) -> str:

@@ -5,28 +5,36 @@ from collections.abc import Mapping
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "audit": (
         "clinometer audit predictions.csv --label approved --prediction predicted --group race",
-        "clinometer audit predictions.parquet --policy policy.toml --json --out audit.json",
+        "clinometer audit predictions.parquet --policy policy.toml --out audit.json --junit audit.xml",
         "clinometer audit 'parts/*.parquet' --label y --prediction yhat --group sex --tolerance selection_rate=0.05",
     ),
     "compare": (
         "clinometer compare old.csv new.csv --id id --label y --prediction yhat --group race --worsening accuracy=0.01",
+        "clinometer compare old.csv new.csv --policy policy.toml --gap-growth selection_rate=0.02 --junit change.xml",
         "clinometer compare model-a model-b test.csv --label y --group race --new-as int8",
     ),
     "monitor": (
         "clinometer monitor predictions --label y --prediction yhat --group race --policy policy.toml",
-        "clinometer monitor predictions --policy policy.toml --baseline 12 --since 2026-11-01",
+        "clinometer monitor predictions --policy policy.toml --baseline 12 --since 2026-11-01 --junit charts.xml",
     ),
     "slices": ("clinometer slices predictions.csv --label y --prediction yhat --column race --column sex",),
     "count": (
         "clinometer count 'parts/*.parquet' --label y --prediction yhat --group race --out counts.parquet",
     ),
-    "schema": ("clinometer schema > policy.schema.json",),
+    "schema": (
+        "clinometer schema > policy.schema.json",
+        "clinometer schema --of review > review.schema.json",
+    ),
     "init": ("clinometer init predictions.csv --out policy.toml",),
     "doctor": ("clinometer doctor", "clinometer doctor --devices --json"),
     "demo": ("clinometer demo", "clinometer demo --out first-look --seed 1"),
     "review": (
         "clinometer review model test.csv --label approved --policy policy.toml --out review",
         "clinometer review model test.parquet --label approved --group race --device cuda --force",
+    ),
+    "evidence": (
+        "clinometer evidence model 'rows/*.parquet' --label approved --group race --out evidence --workers 4 --threads 1",
+        "torchrun --nproc-per-node 2 --no-python clinometer evidence model rows.csv --group race --out e --engine torchrun",
     ),
     "report": (
         "clinometer report review",
@@ -36,6 +44,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "clinometer card review",
         "clinometer card review --out README.md --dataset owner/name --task test",
     ),
+    "verify": ("clinometer verify review", "clinometer verify review model test.csv --json"),
     "explain": (
         "clinometer explain model --text 'a text'",
         "clinometer explain model test.csv --n 12 --out explorer.html",

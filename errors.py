@@ -12,11 +12,24 @@ ClinometerError                 5  something this project did not foresee
 
 from collections.abc import Iterable
 
+LONGEST = 2000  # characters of a message
+
 
 class ClinometerError(Exception):
-    """An error with a message made for the person who reads it: what, where, and the way out."""
+    """An error with a message made for the person who reads it: what, where, and the way out.
+
+    A message that quotes more of a file than a person reads is cut in its middle: what and where stand at its
+    beginning, the way out at its end.
+    """
 
     exit_code = 5
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        if len(said) <= LONGEST:
+            return said
+        left = len(said) - LONGEST
+        return f"{said[: LONGEST - 500]} [... {left:,} characters left out ...] {said[-500:]}"
 
 
 class UsageError(ClinometerError):

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from .bounded_files import parsed_json
 from .errors import DataError, OutputError, UsageError, first
 from .evidence import Evidence, from_table
 
@@ -65,8 +67,13 @@ def read(
     elif suffix in {".parquet", ".pq"}:
         try:
             table = pa_parquet.read_table(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{file} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
+            table.validate(full=True)  # of texts that are none, and places that lie outside
+            names = table.column_names
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{file} is not a whole Parquet file: {(str(error) or type(error).__name__).splitlines()[0]}"
+            ) from error
+        _refuse_twice(names, file)
     else:
         raise DataError(f"{file} has the suffix {suffix or '(none)'!r}; .csv or .parquet is expected.")
     roles = roles_of(
@@ -122,13 +129,29 @@ def _roles(metadata: bytes, file: Path) -> dict[str, Any]:
         "provenance",
         *LATER_ROLES,
     }
-    try:
-        roles = json.loads(metadata)
-    except ValueError as error:
-        raise DataError(f"{file} carries roles that are not JSON: {error}. Write the file again.") from error
+    roles = parsed_json(
+        metadata.decode("utf-8", "backslashreplace"),
+        f"{file}: its roles",
+        DataError,
+        way_out="Write the file again.",
+    )
     if not isinstance(roles, dict) or not set(roles) <= known:
         raise DataError(f"{file} carries roles that this version does not know. Write the file again.")
+    for role, value in roles.items():
+        if not _is_role(role, value):
+            raise DataError(f"{file} carries the role {role} as {value!r}. Write the file again.")
     return roles
+
+
+def _is_role(role: str, value: Any) -> bool:
+    """Whether a role has the kind of value that `write` gives it: columns by name, lists of them, what is known."""
+    if role == "provenance":
+        return isinstance(value, dict)
+    if role == "squares":
+        return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
+    if role in {"groups", "measures", "strata"}:
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return value is None or isinstance(value, str)
 
 
 def _read_csv(file: Path, id: str) -> pa.Table:
@@ -156,12 +179,16 @@ def _read_csv(file: Path, id: str) -> pa.Table:
             f"{file} cannot be read as a table: {reason} (the header is row 1). "
             "Every row needs as many values as the header, and a value with a comma needs quotes."
         ) from error
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    _refuse_twice(table.column_names, file)
+    return table
+
+
+def _refuse_twice(names: Sequence[str], file: Path) -> None:
+    twice = {name for name, n in Counter(names).items() if n > 1}
     if twice:
         raise DataError(
             f"{file} has two columns called {first(sorted(twice))}. Give each column its own name."
         )
-    return table
 
 
 def csv_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -185,13 +212,8 @@ def _csv_table(raw: bytes, convert: pa_csv.ConvertOptions) -> pa.Table:
     )
 
 
-def write(evidence: Evidence, path: str | Path) -> None:
-    """Write evidence as Parquet, roles included; the file appears whole or not at all, the same bytes each time.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    target = Path(path)
+def carried(evidence: Evidence) -> dict[bytes, bytes]:
+    """What a file of ours says of its columns, in the metadata of its schema."""
     roles = {
         "id": evidence.id,
         "label": evidence.label,
@@ -204,7 +226,17 @@ def write(evidence: Evidence, path: str | Path) -> None:
         # Written where they are used alone, so that a file without them can be read by the versions before them.
         **{role: value for role in LATER_ROLES if (value := getattr(evidence, role))},
     }
-    table = evidence.table.replace_schema_metadata({METADATA: json.dumps(roles, sort_keys=True).encode()})
+    return {METADATA: json.dumps(roles, sort_keys=True).encode()}
+
+
+def write(evidence: Evidence, path: str | Path) -> None:
+    """Write evidence as Parquet, roles included; the file appears whole or not at all, the same bytes each time.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    target = Path(path)
+    table = evidence.table.replace_schema_metadata(carried(evidence))
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)

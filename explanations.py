@@ -1,4 +1,4 @@
-"""What a review asks of the model for every row, shard by shard: attributions, heads, certificates, statistics of maps.
+"""What a review asks of the model for every row, shard by shard.
 
 A shard is explained by itself: batches, and the scale that decides whether an attribution adds up, are of its rows
 alone. So what is computed depends on how rows are divided, which the plan says, and on nothing else.
@@ -15,6 +15,7 @@ from .records import Attribution, Floats, HeadSummary, Rows, plain
 from .shards import Plan, Product
 
 if TYPE_CHECKING:
+    from .interpret.head_roles import HeadTally
     from .interpret.models import Subject
 
 PER_ROW = ("value", "base_value", "nodes", "converged", "tolerance")
@@ -76,7 +77,8 @@ def explained_here(
 ) -> Explanations:
     """The explanations of rows in memory, computed shard by shard in this process, and kept in no file."""
     return merged(
-        explained(subject, part, batch_size=batch_size, progress=progress) for part in _parts(rows, shard_rows)
+        explained(subject, part, batch_size=batch_size, progress=progress)
+        for part in _parts(rows, shard_rows)
     )
 
 
@@ -88,7 +90,7 @@ def _parts(rows: Rows, shard_rows: int) -> Iterator[Rows]:
 
 def merged(products: Iterable[Product]) -> Explanations:
     """The explanations of all shards, put together in their order."""
-    from .interpret.head_roles import HeadTally, summaries_of
+    from .interpret.head_roles import summaries_of
 
     parts = list(products)
     notes = [part.notes for part in parts]
@@ -108,8 +110,19 @@ def merged(products: Iterable[Product]) -> Explanations:
         contribution=np.stack(_ragged(table, "contribution")).reshape(len(table), len(layers), n_heads),
         received=tuple(_ragged(table, "received")),
         certificate=_certificate([one["certificate"] for one in notes]),
-        heads=summaries_of([HeadTally(**one) for each in notes for one in each["looked"]]),
+        heads=summaries_of([_tally(one) for each in notes for one in each["looked"]]),
     )
+
+
+def _tally(said: Mapping[str, Any]) -> "HeadTally":
+    """A tally from JSON, which has lists for pairs."""
+    from .interpret.head_roles import HeadTally
+
+    sums = {
+        name: {of: (float(total), int(n)) for of, (total, n) in said[name].items()}
+        for name in ("measures", "classes", "rules")
+    }
+    return HeadTally(**{**said, **sums})
 
 
 def _ragged(table: pa.Table, name: str) -> list[Floats]:

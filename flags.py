@@ -34,10 +34,20 @@ STRATA = Annotated[
 ]
 SET_BY = Annotated[str | None, typer.Option(metavar="WHO", help="Who set the tolerances.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print everything as JSON instead of tables.")]
+ENGINE = Annotated[str, typer.Option(help="Who works: local, torchrun (in processes it started) or ray.")]
+WORKERS = Annotated[int, typer.Option(min=1, help="Processes of local, actors of ray.")]
+THREADS = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of each worker; with it and --shard-rows, any engine gives the same bytes."),
+]
+SHARD_ROWS = Annotated[int, typer.Option(min=1, help="So many rows are done, and kept, at a time.")]
+BATCH_SIZE = Annotated[int, typer.Option(min=1, help="Rows encoded together.")]
+ON_BAD_ROW = Annotated[str, typer.Option(help="At a row that cannot be used: stop, or skip it and list it.")]
 QUIET = Annotated[bool, typer.Option("--quiet", help="Print the verdict only.")]
 OUT = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result as JSON, too.")]
 JUNIT = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too: a test case for each gated question.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Write JUnit XML, too: a test case for each gated question."),
 ]
 
 

@@ -11,7 +11,7 @@ import typer
 from .errors import OutputError, UsageError, first
 from .file_tables import counterfactual_tables, suite_tables
 from .fix_tables import answer_lines, mitigation_tables, why_tables
-from .flags import DATA, MODEL, tolerances
+from .flags import BATCH_SIZE, DATA, ENGINE, MODEL, ON_BAD_ROW, SHARD_ROWS, THREADS, WORKERS, tolerances
 from .output import as_json, emit, emit_json
 from .terminal import (
     faithfulness_table,
@@ -78,10 +78,28 @@ def review(
             help="Fit fixes for this gap, choose one, and audit again on other rows.",
         ),
     ] = None,
+    local_law_144: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SEX:RACE",
+            help="Add New York City's tables for hiring tools, by these two columns; they carry no verdict.",
+        ),
+    ] = None,
+    explorer: Annotated[
+        bool,
+        typer.Option("--explorer", help="Write explorer.html too: eight examples head by head, and a gap."),
+    ] = False,
+    engine: ENGINE = "local",
+    workers: WORKERS = 1,
+    threads: THREADS = None,
+    shard_rows: SHARD_ROWS = 1024,
+    batch_size: BATCH_SIZE = 64,
+    on_bad_row: ON_BAD_ROW = "stop",
     json: Annotated[bool, typer.Option("--json", help="Print the review as JSON instead of words.")] = False,
 ) -> int:
     """Whom does a model fail, what did it use, and why: a folder to be signed."""
     from .review import review_files, to_json
+    from .shard_runs import Work
 
     made = review_files(
         model,
@@ -97,7 +115,19 @@ def review(
         faithful_rows=faithful_rows,
         why=tuple(why or ()),
         mitigate=mitigate,
+        law=local_law_144,
+        explorer=explorer,
+        work=Work(
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            shard_rows=shard_rows,
+            batch_size=batch_size,
+            on_bad_row=on_bad_row,
+        ),
     )
+    if made is None:  # a process of torchrun that is not the first
+        return 0
     if json:
         emit_json(to_json(made))
     else:

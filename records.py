@@ -434,8 +434,12 @@ class Review:
     slices: Any = (
         None  # bias.slice_records.SliceSearch; a text that says why nothing was searched; None: not asked
     )
-    curves: Any = None  # bias.score_curves.ScoreCurves; a text that says why there are none; None: an older review
-    law: Any = None  # local_law.PublishedLaw: the tables of New York City's Local Law 144; None: not asked
+    curves: Any = (
+        None  # bias.score_curves.ScoreCurves; a text that says why there are none; None: an older review
+    )
+    law: Any = (
+        None  # published_law.PublishedLaw: the tables of New York City's Local Law 144; None: not asked
+    )
     why: tuple[Any, ...] = ()  # review_questions.GapAnswer: gaps divided, heads screened and tested
     mitigated: Any = None  # review_questions.FixAnswer: before, the fix, after; None: not asked
     feature_notes: tuple[Mapping[str, str], ...] = ()  # {"feature", "meaning", "note"}

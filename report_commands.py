@@ -19,6 +19,7 @@ NO_TEXT = Annotated[
     bool, typer.Option("--no-text", help="Leave out ids, tokens and words of texts; every number stays.")
 ]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+EXPLORER = "explorer.html"
 NAMES = {
     "html": "report.html",
     "pdf": "report.pdf",
@@ -54,11 +55,14 @@ def report(
     target = review if out is None else out
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is expected.")
-    if no_text and (out is None or (review.exists() and out.exists() and out.samefile(review))):
+    if no_text and (out is None or _same(review, out)):
         raise UsageError(
             "--no-text needs another folder (--out FOLDER): the review's own holds the texts in its other files."
         )
     files = {kind: target / NAMES[kind] for kind in wanted}
+    beside = None if no_text else _explorer(review)
+    if "html" in wanted and beside is not None and not _same(beside.parent, target):
+        files["explorer"] = target / beside.name  # the page links to it
     _refuse(files.values(), force)
     from .pdf_files import needed_printer, save_pdf
     from .saved_reviews import read_review
@@ -72,12 +76,14 @@ def report(
         made = without_text(made)
     drawn = ""
     if {"html", "pdf"} & set(wanted):
-        drawn = _page(made, None if no_text else review, not quiet and not json)
+        drawn = _page(made, None if no_text else review, not quiet and not json, beside)
     _folder(target)
     printed = ""
     for kind, file in files.items():
         if kind == "pdf":
             printed = f" (printed by {save_pdf(drawn, file)})"
+        elif kind == "explorer" and beside is not None:
+            write(file, beside.read_text(encoding="utf-8"))
         else:
             write(file, drawn if kind == "html" else _TEXTS[kind](made))
         if not json:
@@ -171,20 +177,34 @@ def _folder(target: Path) -> None:
         ) from error
 
 
-def _page(made: "Review", folder: Path | None, progress: bool) -> str:
-    """The page that was saved with the review; without one, or for a copy without text, drawn anew."""
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+def _explorer(review: Path) -> Path | None:
+    """The explorer that lies beside a saved review."""
+    file = (review if review.is_dir() else review.parent) / EXPLORER
+    return file if file.is_file() else None
+
+
+def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | None) -> str:
+    """The page that was saved with the review; without one, or for a copy without text, drawn anew.
+
+    It links to an explorer only where there is one.
+    """
     from .saved_reviews import page_of
-    from .visualizers.page import render
+    from .visualizers.page import render, without_explorer
     from .visualizers.plates import draw
 
     saved = None if folder is None else page_of(folder, made)
     if saved is not None:
-        return saved
+        return saved if beside is not None else without_explorer(saved)
     if made.why or made.mitigated is not None:
         raise DataError(
             "there is no report.html beside review.json, and answers about heads and fixes are not drawn again from it."
         )
-    return render(made, draw(made, progress=progress))
+    linked = "" if beside is None else beside.name
+    return render(made, draw(made, progress=progress), explorer=linked)
 
 
 def _card(made: "Review") -> str:

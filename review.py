@@ -8,7 +8,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,17 +27,26 @@ from .bias.score_curves import ScoreCurves, score_curves
 from .bias.slice_records import SliceSearch
 from .bias.slices import slices
 from .bias.word_ledger import word_ledger
+from .engines import joined
 from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence_files import read as read_table
 from .evidence_files import write as write_evidence
-from .records import Attribution, Audit, Contrast, Faithfulness, HeadEffect, Ledger, Review, Rows, View, plain
+from .explanations import Explanations, explained_here, merged
+from .published_law import LawQuestion, PublishedLaw, known_columns, law_question, published
+from .records import Attribution, Audit, Contrast, Faithfulness, Ledger, Review, Rows, View, plain
 from .review_questions import FixQuestion, GapQuestion, answer_fix, answer_gap, questions
+from .shard_runs import Work, prepare
+from .shards import SHARD_ROWS
+from .signature import write_hashes
+from .staged_rows import Columns, rows_of
+from .whole_files import file_hash
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
 
 SCHEMA_VERSION = "1"
+EXPLORER = "explorer.html"  # beside the page, which links to it
 THRESHOLDS = 24  # of one sweep that is saved: its numbers are in review.json
 UNGATED: Mapping[str, Any] = {
     "tolerance": {},
@@ -61,8 +71,7 @@ LIMITS = (
 def gather(
     subject: "Subject",
     rows: Rows,
-    attribution: Attribution,
-    effects: HeadEffect,
+    explained: Explanations,
     *,
     terms: Mapping[str, Sequence[str]] | None = None,
 ) -> Evidence:
@@ -80,10 +89,11 @@ def gather(
             f"the target {subject.target!r} has no threshold, so that nothing says which rows are predicted positive. "
             "Review the subject as it was loaded, or give it one: dataclasses.replace(subject, threshold=...)."
         )
+    attribution, contribution = explained.attribution, explained.contribution
     measures: dict[str, np.ndarray] = {}
     if len(set(attribution.tokens)) == 1:
         offset = len(subject.prefix)
-        mean_received = effects.received.mean(axis=(1, 2))
+        mean_received = np.stack(explained.received)
         for i, name in enumerate(attribution.features):
             measures[f"attribution[{name}]"] = attribution.scores[:, i]
         for i, name in enumerate(attribution.features):
@@ -102,9 +112,9 @@ def gather(
             hits = [k for k, token in enumerate(tokens) if token in wanted]
             on_term[i] = np.abs(attribution.scores[i, hits]).sum()
         measures[f"share[{term}]"] = np.divide(on_term, total, out=np.zeros_like(total), where=total > 0)
-    for layer in range(effects.contribution.shape[1]):
-        for head in range(effects.contribution.shape[2]):
-            measures[f"head[L{layer}.H{head}]"] = effects.contribution[:, layer, head]
+    for layer in range(contribution.shape[1]):
+        for head in range(contribution.shape[2]):
+            measures[f"head[L{layer}.H{head}]"] = contribution[:, layer, head]
     measures["completeness_error"] = np.abs(attribution.residual)
     columns: dict[str, Any] = {"id": list(rows.ids)}
     if rows.labels is not None:
@@ -137,6 +147,8 @@ def review(
     title: str | None = None,
     seed: int = 0,
     batch_size: int = 64,
+    shard_rows: int = SHARD_ROWS,
+    explanations: Explanations | None = None,
     replicates: int = 2000,
     data: Mapping[str, Any] | None = None,
     feature_notes: Sequence[Mapping[str, str]] = (),
@@ -145,6 +157,8 @@ def review(
     slice_permutations: int = 2000,
     why: Sequence[GapQuestion | str] = (),
     mitigate: FixQuestion | str | None = None,
+    law: LawQuestion | str | None = None,
+    explorer: bool = False,
     progress: bool = False,
 ) -> Review:
     """Score, explain, audit and account: everything a reviewer signs, as one record.
@@ -157,6 +171,9 @@ def review(
         title: the headline.
         seed: of the bootstrap. One seed, same numbers.
         batch_size: rows encoded together. Another size may change the last bits of a score.
+        shard_rows: at most so many rows are explained by themselves; see `explanations`. Another number may change the
+            last bits of a score, and what is added up per shard.
+        explanations: of these rows, in this order, where they were made already (`explanations.merged`).
         replicates: bootstrap replicates of the ledgers.
         data: what the data are: name, source, licence, split.
         feature_notes: "feature", "meaning", "note" of each feature, shown in the report.
@@ -168,16 +185,17 @@ def review(
             on the others (`explained_gap.why`): "ATTRIBUTE:GROUP[:REFERENCE[:METRIC]]", or `GapQuestion`.
         mitigate: a gap for which fixes are fitted, one chosen and judged on three parts of the rows
             (`mitigating.mitigate`): "ATTRIBUTE[:GAP]", or a `FixQuestion`. The review's verdict stays that of the model.
+        law: the tables of New York City's Local Law 144, in a section of their own and without a verdict: "SEX:RACE" names
+            the columns, a `LawQuestion` what is published beside them. A policy called "local-law-144" asks for them too.
+        explorer: make an explorer of at most eight examples and the gap of the worst finding; `save` writes it beside the
+            page, which links to it (`report_explorer`).
         progress: show bars.
 
     Raises:
         DataError, PolicyError, CaptureError: as their messages say.
         UsageError: a question that these rows cannot answer.
     """
-    from .interpret.head_effects import head_effects, view
-    from .interpret.head_roles import summaries
-    from .interpret.methods import attribute
-    from .interpret.tracing import certify, head_statistics
+    from .interpret.head_effects import view
 
     if not rows.groups:
         raise DataError(
@@ -185,15 +203,21 @@ def review(
         )
     resolved = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
     asked, fix = questions(rows, why, mitigate)
-    attribution = attribute(subject, rows, batch_size=batch_size, progress=progress)
-    effects = head_effects(subject, rows, batch_size=batch_size, progress=progress)
-    evidence = gather(subject, rows, attribution, effects, terms=terms)
+    city = law_question(law, resolved)
+    city = None if city is None else known_columns(city, rows.groups)
+    explained = explanations or explained_here(
+        subject, rows, shard_rows=shard_rows, batch_size=batch_size, progress=progress
+    )
+    attribution = explained.attribution
+    if attribution.ids != rows.ids:
+        raise UsageError("the explanations are of other rows, or in another order, than the rows.")
+    evidence = gather(subject, rows, explained, terms=terms)
     named = tuple(name for name in evidence.measures if name in resolved.tolerance)
     predictions = audit(
         dataclasses.replace(evidence, measures=named), resolved, title=f"predictions of {subject.name}"
     )
     others = tuple(name for name in evidence.measures if name not in named)
-    explanations = audit(
+    of_measures = audit(
         dataclasses.replace(evidence, label=None, prediction=None, score=None, measures=others),
         resolved.model_copy(update=UNGATED),
         title="measures that explanation adds",
@@ -209,19 +233,25 @@ def review(
     )
     decisions = {metric: most for metric, most in resolved.tolerance.items() if metric not in named}
     judged = resolved.model_copy(update={"tolerance": decisions})
+    beside, no_explorer = None, ""
+    if explorer:
+        from .report_explorer import explorer_beside
+
+        beside, no_explorer = explorer_beside(subject, rows, predictions, seed=seed, progress=progress)
     return Review(
         title=title or f"Review of {subject.name}",
         schema_version=SCHEMA_VERSION,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         audit=predictions,
-        measures=explanations,
+        measures=of_measures,
         ledgers=tuple(ledgers),
         views=_views(subject, rows, attribution, view, batch_size),
         attribution=_proof(attribution),
-        certificate=certify(subject, rows, batch_size=batch_size),
-        heads=summaries(head_statistics(subject, rows, batch_size=batch_size)),
+        certificate=explained.certificate,
+        heads=explained.heads,
         faithfulness=measured,
         slices=_searched(evidence, resolved, slice_permutations, seed) if slice_permutations else None,
+        law=None if city is None else _law(evidence, city, data or {}),
         curves=_curves(subject, evidence, resolved, predictions),
         why=answers,
         mitigated=None if fix is None else answer_fix(subject, rows, judged, fix, **shared),
@@ -243,10 +273,11 @@ def review(
             **(data or {}),
         },
         feature_notes=tuple(dict(note) for note in feature_notes),
-        limits=(*LIMITS, *limits, *undivided),
+        limits=(*LIMITS, *limits, *undivided, *([no_explorer] if no_explorer else [])),
         provenance={
             "seed": seed,
             "batch_size": batch_size,
+            "shard_rows": shard_rows,
             "replicates": replicates,
             "device": str(subject.device),
             "dtype": str(next(subject.module.parameters()).dtype).removeprefix("torch."),
@@ -256,6 +287,7 @@ def review(
         },
         sign_off={"prepared by": None, "reviewed by": None, "approved by": None, "date": None},
         evidence=evidence,
+        explorer=beside,
         writer=save_review,
     )
 
@@ -276,6 +308,11 @@ def _searched(evidence: Evidence, rules: Policy, permutations: int, seed: int) -
         )
     except DataError as error:
         return str(error)
+
+
+def _law(evidence: Evidence, asked: LawQuestion, data: Mapping[str, Any]) -> PublishedLaw:
+    said = "; ".join(str(data[name]) for name in ("name", "source") if data.get(name))
+    return published(evidence, asked, source=said)
 
 
 def _curves(subject: "Subject", evidence: Evidence, rules: Policy, made: Audit) -> "ScoreCurves | str":
@@ -476,7 +513,10 @@ def save_review(
     try:
         os.chmod(temporary, 0o755)
         drawn = draw(made, progress=progress)
-        (temporary / "report.html").write_text(render(made, drawn), encoding="utf-8")
+        linked = "" if made.explorer is None else EXPLORER
+        (temporary / "report.html").write_text(render(made, drawn, explorer=linked), encoding="utf-8")
+        if linked:
+            made.explorer.save(temporary / linked)
         (temporary / "review.json").write_text(to_json(made), encoding="utf-8")
         (temporary / "policy.toml").write_text(
             Policy.model_validate(made.audit.plan["policy"]).to_toml(), "utf-8"
@@ -485,6 +525,7 @@ def save_review(
         save_figures(drawn, temporary / "figures", progress=progress)
         if extras is not None:
             extras(temporary)
+        write_hashes(temporary)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
@@ -523,18 +564,14 @@ def read_rows(
         DataError: a column is missing, a label is neither 0 nor 1, or the file cannot be read.
     """
     table = read_table(path, label=label, groups=tuple(groups), id=id)
-    frame = table.frame
-    missing = [name for name in columns if name not in frame.columns]
+    missing = [name for name in columns if name not in table.table.column_names]
     if missing:
         raise DataError(
-            f"{path} lacks the model's column {first(missing)}: {did_you_mean(missing[0], frame.columns)}"
+            f"{path} lacks the model's column {first(missing)}: {did_you_mean(missing[0], table.table.column_names)}"
         )
-    read = (*columns, *(name for name in optional if name in frame.columns and name not in columns))
-    return Rows(
-        ids=table.ids,
-        inputs={name: frame[name].to_numpy() for name in read},
-        labels=None if label is None else table.binary(label).astype(np.int64),
-        groups={name: table.group(name) for name in groups},
+    return rows_of(
+        table,
+        Columns(inputs=tuple(columns), optional=tuple(optional), groups=tuple(groups), label=label),
     )
 
 
@@ -553,10 +590,16 @@ def review_files(
     faithful_rows: int = 0,
     why: Sequence[GapQuestion | str] = (),
     mitigate: FixQuestion | str | None = None,
-) -> Review:
-    """Review a model's folder on a data file and save the result: what `clinometer review` does."""
-    from .interpret.models import load
+    law: LawQuestion | str | None = None,
+    explorer: bool = False,
+    work: Work | None = None,
+) -> Review | None:
+    """Review a model's folder on a data file and save the result: what `clinometer review` does.
 
+    Rows are explained shard by shard beside `out`, in a folder that a killed run goes on from and a finished one
+    removes. None in processes of torchrun other than the first.
+    """
+    how = work or Work()
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(
             f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
@@ -567,23 +610,61 @@ def review_files(
             "there is no group column: name at least one (--group), or declare [groups.NAME] in the policy."
         )
     declared = tuple(resolved.groups) if resolved else ()
-    subject = load(model, device=device)
-    rows = read_rows(
-        data, columns=subject.columns, groups=groups or declared, label=label, optional=subject.optional
-    )
-    made = review(
-        subject,
-        rows,
-        policy=resolved,
-        seed=seed,
-        data={"name": data.name, "file_sha256": hashlib.sha256(data.read_bytes()).hexdigest()},
-        faithful_rows=faithful_rows,
-        why=why,
-        mitigate=mitigate,
-        progress=not quiet,
-    )
-    save_review(made, out, progress=not quiet)
+    columns = Columns(inputs=(), groups=groups or declared, label=label)
+    folder = out.with_name(f"{out.name}.unfinished")
+    with joined(how.engine) as team, _threads(how.threads_each):
+        run = prepare("explanations", model, data, columns, folder, how, team, load={"device": device})
+        run.finished(team, progress=not quiet)
+        if not team.leads:
+            return None
+        left_out = run.left_out
+        rows = run.rows.rows(0, len(run.rows), [place for place, _, _ in left_out])
+        made = review(
+            run.subject,
+            rows,
+            policy=resolved,
+            seed=seed,
+            batch_size=how.batch_size,
+            shard_rows=how.shard_rows,
+            explanations=merged(run.shards.each()),
+            data={
+                "name": data.name,
+                "file_sha256": file_hash(data),
+                "columns": dataclasses.asdict(run.rows.columns),
+                "left_out": [list(one) for one in left_out],
+            },
+            limits=_left_out(left_out, len(run.rows)),
+            faithful_rows=faithful_rows,
+            why=why,
+            mitigate=mitigate,
+            law=law,
+            explorer=explorer,
+            progress=not quiet,
+        )
+        save_review(made, out, progress=not quiet)
+        shutil.rmtree(folder, ignore_errors=True)
     return made
+
+
+def _left_out(rows: Sequence[tuple[int, str, str]], n: int) -> tuple[str, ...]:
+    if not rows:
+        return ()
+    return (
+        f"{len(rows)} of {n} rows could not be used and are in no number here: "
+        f"{first([f'{name} ({why})' for _, name, why in rows], 3)}. All are listed in review.json, data.left_out.",
+    )
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Callable(ModuleType):

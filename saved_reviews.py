@@ -11,7 +11,9 @@ from .bias.slice_records import SliceSearch
 from .bounded_files import read_json
 from .errors import DataError, first
 from .evidence_files import read as read_evidence
+from .published_law import PublishedLaw
 from .records import Review
+from .review_mappings import check_mappings
 from .typed_json import rebuild, schema_of
 
 SCHEMA_VERSION = "1"
@@ -21,6 +23,7 @@ LARGEST = 2**30  # bytes of review.json: maps of attention are in it
 TYPES: Mapping[tuple[type, str], Any] = {
     (Review, "slices"): SliceSearch | str | None,
     (Review, "curves"): ScoreCurves | str | None,
+    (Review, "law"): PublishedLaw | None,
 }
 
 
@@ -38,7 +41,17 @@ def read_review(folder: str | Path) -> Review:
     """
     given = Path(folder)
     file = given / NAME if given.is_dir() else given
-    made: Review = rebuild(Review, _values(file), TYPES)
+    values = _values(file)
+    try:
+        made: Review = rebuild(Review, values, TYPES)
+        check_mappings(made)
+    except (
+        DataError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:  # of records that check themselves, too
+        raise DataError(f"{file}: {error}") from error
     evidence = file.parent / "evidence.parquet"
     return replace(made, evidence=read_evidence(evidence) if evidence.is_file() else None, writer=_write)
 

@@ -60,7 +60,9 @@ class Worker:
         torch.set_num_threads(job.threads)
         if subject is None:
             if job.model is None:
-                raise UsageError("a model in memory is scored in this process alone. Name its folder instead.")
+                raise UsageError(
+                    "a model in memory is scored in this process alone. Name its folder instead."
+                )
             subject = load(job.model, **job.load)
         self.job, self.subject = job, subject
         self.rows = StagedRows(job.rows, job.columns)

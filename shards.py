@@ -108,8 +108,10 @@ class Shards:
         try:
             if where.exists() and not where.is_dir():
                 raise OutputError(f"{where} is a file; a folder is expected.")
-            if where.is_dir() and any(where.iterdir()) and not kept.is_file():
-                raise OutputError(f"{where} holds something other than an unfinished run. Name another folder.")
+            if where.is_dir() and not kept.is_file() and not _unbegun(where):
+                raise OutputError(
+                    f"{where} holds something other than an unfinished run. Name another folder."
+                )
             if kept.is_file() and kept.read_bytes() != plan._text().encode():
                 told = _differences(kept, plan)
                 shutil.rmtree(where / "shards", ignore_errors=True)
@@ -154,7 +156,9 @@ class Shards:
         """
         note = self._note(index)
         if note is None or not self._whole(index):
-            raise DataError(f"shard {index} of {self.folder} is not done, or damaged. Run again: it is made anew.")
+            raise DataError(
+                f"shard {index} of {self.folder} is not done, or damaged. Run again: it is made anew."
+            )
         try:
             table = pa_parquet.read_table(self._path(index, "parquet"))
         except (OSError, pa.ArrowInvalid) as error:
@@ -196,12 +200,18 @@ class Shards:
         if note is None:
             return False
         try:
-            return file_hash(self._path(index, "parquet")) == note["sha256"]
+            return bool(file_hash(self._path(index, "parquet")) == note["sha256"])
         except OSError:
             return False
 
     def __repr__(self) -> str:
         return f"Shards({self.plan.n_shards} of {self.plan.n_rows} rows, {len(self.missing())} not done)"
+
+
+def _unbegun(folder: Path) -> bool:
+    """Whether a folder without a plan holds nothing but what a run leaves that was killed before it wrote its plan."""
+    others = [path for path in folder.iterdir() if not path.name.startswith(".plan.json-")]
+    return all(path.name == "shards" and path.is_dir() and not any(path.iterdir()) for path in others)
 
 
 def _differences(kept: Path, plan: Plan) -> str:
@@ -213,7 +223,5 @@ def _differences(kept: Path, plan: Plan) -> str:
         return "the plan that was there cannot be read"
     now = {**json.loads(plan._text())}
     now = {**now.pop("settings"), **now}
-    other: Sequence[str] = sorted(
-        name for name in {*settings, *now} if settings.get(name) != now.get(name)
-    )
+    other: Sequence[str] = sorted(name for name in {*settings, *now} if settings.get(name) != now.get(name))
     return f"the unfinished run that was there differs in {', '.join(other)}"

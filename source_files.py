@@ -6,6 +6,7 @@ import gzip
 import re
 import tempfile
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -195,6 +196,8 @@ def _header(file: Path) -> list[str]:
             header = next((row for row in csv.reader(lines) if row), None)
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8: {error.reason}. Save it as UTF-8, e.g. with iconv.") from error
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{file} cannot be read: {error}. A header line of columns is expected.") from error
     if header is None:
         raise DataError(f"{file} is empty. One header line and one row per example are expected.")
     twice = sorted({name for name in header if header.count(name) > 1})

@@ -5,7 +5,7 @@ where all of its values are. Only the columns that are asked for are copied.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import pyarrow.parquet as pa_parquet
 from .errors import DataError, UsageError, did_you_mean, first
 from .evidence import Evidence, fresh, from_table
 from .records import Rows
-from .source_files import CSV, files_of, kind_of
+from .source_files import CSV, Options, files_of, kind_of
 from .whole_files import file_hash, whole
 
+ROWS_TOGETHER = 1024
 BLOCK = 2**24  # bytes of a CSV file that are looked at together
 # In the order in which Arrow tries them; a column is of the first that takes all of its values.
 KINDS = (
@@ -94,7 +95,11 @@ def rows_of(evidence: Evidence, columns: Columns) -> Rows:
         DataError: a label is neither 0 nor 1.
     """
     frame = evidence.table.select(
-        list(dict.fromkeys((*columns.inputs, *(n for n in columns.optional if n in evidence.table.column_names))))
+        list(
+            dict.fromkeys(
+                (*columns.inputs, *(n for n in columns.optional if n in evidence.table.column_names))
+            )
+        )
     ).to_pandas()
     return Rows(
         ids=evidence.ids,
@@ -104,21 +109,23 @@ def rows_of(evidence: Evidence, columns: Columns) -> Rows:
     )
 
 
-def stage(source: Any, target: Path, columns: Columns, *, rows_together: int) -> tuple[StagedRows, str]:
+def stage(
+    source: Any, target: Path, columns: Columns, *, rows_together: int = ROWS_TOGETHER
+) -> tuple[StagedRows, str]:
     """Copy the columns that are needed to one Parquet file; the rows, and SHA-256 of what was copied.
 
     Args:
         source: a CSV or Parquet file, a pattern, or a list of files of one kind.
         target: the file to be made; whole or not there.
         columns: which columns are what. Without `id` a column of that name is taken, or rows are numbered from 0.
-        rows_together: rows of a row group, which is what is read at once.
+        rows_together: rows of a row group, which is what is read at once; the checksum depends on it.
 
     Raises:
         DataError: a file is missing, empty or damaged, or lacks a column.
         OutputError: the copy cannot be written.
     """
     files = files_of(source)
-    schema = _csv_schema(files) if kind_of(files[0]) == CSV else _parquet_schema(files)
+    schema = _csv_schema(files, columns.id or "id") if kind_of(files[0]) == CSV else _parquet_schema(files)
     missing = [name for name in columns.inputs if name not in schema.names]
     if missing:
         raise DataError(
@@ -131,7 +138,11 @@ def stage(source: Any, target: Path, columns: Columns, *, rows_together: int) ->
     id = named or fresh("id", schema.names)
     wanted = [
         *([named] if named else []),
-        *(n for n in (*columns.inputs, *columns.optional, *columns.groups, columns.label) if n in schema.names),
+        *(
+            n
+            for n in (*columns.inputs, *columns.optional, *columns.groups, columns.label)
+            if n in schema.names
+        ),
     ]
     kept = pa.schema([schema.field(name) for name in dict.fromkeys(wanted)])
     written = kept if named else kept.insert(0, pa.field(id, pa.string()))
@@ -147,8 +158,33 @@ def stage(source: Any, target: Path, columns: Columns, *, rows_together: int) ->
                 n += len(table)
         if not n:
             raise DataError(f"{files[0]} has no rows. One row per example is expected.")
-    made = StagedRows(target, Columns(inputs=columns.inputs, optional=columns.optional, groups=columns.groups, label=columns.label, id=id))
+        if named:
+            _refuse_twice(temporary, id)
+    made = StagedRows(target, replace(columns, id=id))
     return made, file_hash(target)
+
+
+def _refuse_twice(file: Path, id: str) -> None:
+    """Refuse rows that share an id, found out of core."""
+    opened = pa_parquet.ParquetFile(file)
+    kind = pa.schema([opened.schema_arrow.field(id)])
+    reader = pa.RecordBatchReader.from_batches(kind, opened.iter_batches(columns=[id]))
+    connection = Options().connected()
+    try:
+        rows = connection.from_arrow(reader).set_alias("rows")
+        counted = rows.aggregate(f"{_quoted(id)} AS name, count(*) AS n", _quoted(id)).filter("n > 1")
+        twice = counted.order("name").limit(4).fetchall()
+    finally:
+        connection.close()
+    if twice:
+        raise DataError(
+            f"column {id!r} names rows twice: {first([str(name) for name, _ in twice])}. Ids have to be unique."
+        )
+
+
+def _quoted(name: str) -> str:
+    """A column's name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _regrouped(parts: Iterator[pa.Table], rows_together: int) -> Iterator[pa.Table]:
@@ -190,7 +226,7 @@ def _parquet_parts(files: Sequence[Path]) -> Iterator[pa.Table]:
             raise DataError(f"{file} is not a whole Parquet file: {str(error).splitlines()[0]}") from error
 
 
-def _csv_schema(files: Sequence[Path]) -> pa.Schema:
+def _csv_schema(files: Sequence[Path], id: str) -> pa.Schema:
     """The kind of each column that reading all files whole would give, found block by block."""
     names: list[str] | None = None
     possible: dict[str, list[pa.DataType]] = {}
@@ -201,12 +237,16 @@ def _csv_schema(files: Sequence[Path]) -> pa.Schema:
             names = reader.schema.names
             twice = {name for name in names if names.count(name) > 1}
             if twice:
-                raise DataError(f"{file} has two columns called {first(sorted(twice))}. Give each column its own name.")
+                raise DataError(
+                    f"{file} has two columns called {first(sorted(twice))}. Give each column its own name."
+                )
             for batch in _batches(reader, file):
                 for name in names:
                     values = pa_compute.unique(batch.column(name))
                     possible[name] = [k for k in possible.get(name, KINDS) if _takes(values, k)]
-    return pa.schema([(name, pa.string() if name == "id" else possible[name][0]) for name in names or ()])
+    return pa.schema(
+        [(name, pa.string() if name == id else possible.get(name, KINDS)[0]) for name in names or ()]
+    )
 
 
 def _takes(values: pa.Array, kind: pa.DataType) -> bool:
@@ -220,7 +260,9 @@ def _takes(values: pa.Array, kind: pa.DataType) -> bool:
     convert = pa_csv.ConvertOptions(column_types={"value": kind}, strings_can_be_null=True)
     try:
         pa_csv.read_csv(
-            pa.BufferReader(raw), convert_options=convert, parse_options=pa_csv.ParseOptions(newlines_in_values=True)
+            pa.BufferReader(raw),
+            convert_options=convert,
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         )
     except pa.ArrowInvalid:
         return False
@@ -239,8 +281,11 @@ def _csv(file: Path, schema: pa.Schema | None) -> Any:
     try:
         if schema is None:
             with pa.input_stream(file) as opened:
-                head = pa_csv.open_csv(opened, read_options=pa_csv.ReadOptions(block_size=BLOCK, use_threads=False),
-                    parse_options=pa_csv.ParseOptions(newlines_in_values=True)).schema.names
+                head = pa_csv.open_csv(
+                    opened,
+                    read_options=pa_csv.ReadOptions(block_size=BLOCK, use_threads=False),
+                    parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                ).schema.names
             types: dict[str, pa.DataType] = dict.fromkeys(head, pa.string())
         else:
             types = {name: schema.field(name).type for name in schema.names}

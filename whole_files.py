@@ -40,6 +40,13 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path, *names: str) -> None:
+    """Remove what `whole` was writing to files of these names when its process was killed."""
+    for name in names:
+        for path in folder.glob(f".{name}-*"):
+            path.unlink(missing_ok=True)
+
+
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -30,6 +30,7 @@ from .summaries import summaries_of
 from .tasks import View, views_of
 from .verdicts import homogeneity_p, judge, verdicts_of
 
+LARGEST = 1e100  # of a number that is audited: its square is still a number, and so is the sum of many
 Measure = Callable[[Ints, bool], Estimate | Area]  # rows, exact -> estimate
 
 
@@ -66,6 +67,7 @@ def audit(
     rules = read_policy(policy) if isinstance(policy, (str, Path)) else policy or Policy()
     if rules.positive is not None and evidence.positive is None:
         evidence = dataclasses.replace(evidence, positive=rules.positive)
+    _refuse_beyond(evidence)
     design = design_of(evidence)
     attributes = resolve_attributes(evidence, rules)
     views = views_of(evidence, rules, design)
@@ -148,6 +150,22 @@ def _own(own: Mapping[str, Own], views: list[View], columns: Columns) -> list[Au
         for name, function in own.items()
         for view in whole
     ]
+
+
+def _refuse_beyond(evidence: Evidence) -> None:
+    """Refuse numbers whose squares, added up, no number can hold.
+
+    Raises:
+        DataError: with the column and its first rows.
+    """
+    named = [evidence.score, evidence.weight, *evidence.measures]
+    for name in [name for name in named if name is not None]:
+        beyond = np.flatnonzero(np.abs(evidence.column(name)) > LARGEST)
+        if beyond.size:
+            raise DataError(
+                f"column {name!r} has {beyond.size} values beyond {LARGEST:g}; first rows: "
+                f"{first(evidence.ids[i] for i in beyond)}. Give them in another unit, or leave these rows out."
+            )
 
 
 def _means(evidence: Evidence, columns: Columns) -> list[Audited]:

@@ -109,7 +109,7 @@ def read_costs(path: str | Path, unit: str | None = None) -> CostMatrix:
         return cost_matrix(cells, unit or "")
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, csv.Error) as error:  # no UTF-8, a line that is no line
         raise PolicyError(f"{file} cannot be read: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..bounded_files import read_toml
 from ..errors import DataError, UsageError, did_you_mean, first
 from .lexicons import Entry, SwapLexicon, key
 
+LARGEST = 2**28  # bytes of a CSV, unpacked
 FORMS_BETWEEN = "|"  # divides the words of one cell of a CSV
 
 
@@ -62,34 +64,41 @@ def read_lexicon(
     """
     file = Path(path)
     given = {"name": name, "version": version, "source": source, "attribute": attribute}
-    if file.suffix == ".toml":
-        extra = [k for k, value in given.items() if value is not None]
-        if extra or capitalised:
-            raise UsageError(
-                f"{file} says its {first(extra or ['capitalised'])} itself: leave the argument out."
-            )
-        return _from_toml(file)
-    if file.name.endswith((".csv", ".csv.gz")):
-        absent = [k for k, value in given.items() if value is None]
-        if absent:
-            raise UsageError(
-                f"a CSV does not say its {first(absent)}: give it, read_lexicon(..., {absent[0]}='...')."
-            )
-        header, rows = _read_csv(file)
-        entries = []
-        for row in rows:
-            forms = {
-                group.strip(): tuple(word.strip() for word in cell.split(FORMS_BETWEEN))
-                for group, cell in zip(header, row, strict=True)
-                if cell.strip()
-            }
-            entries.append(Entry(forms=forms, capitalised=capitalised))
-        return SwapLexicon(
-            groups=tuple(group.strip() for group in header),
-            entries=tuple(entries),
-            **{k: str(value) for k, value in given.items()},  # type: ignore[arg-type]
-        )
+    try:
+        if file.suffix == ".toml":
+            extra = [k for k, value in given.items() if value is not None]
+            if extra or capitalised:
+                raise UsageError(
+                    f"it says its {first(extra or ['capitalised'])} itself: leave the argument out."
+                )
+            return _from_toml(file)
+        if file.name.endswith((".csv", ".csv.gz")):
+            absent = [k for k, value in given.items() if value is None]
+            if absent:
+                raise UsageError(
+                    f"a CSV does not say its {first(absent)}: give it, read_lexicon(..., {absent[0]}='...')."
+                )
+            return _from_csv(file, {k: str(value) for k, value in given.items()}, capitalised)
+    except (DataError, UsageError) as error:
+        raise error if str(file) in str(error) else type(error)(f"{file}: {error}") from error
     raise DataError(f"{file} is neither .toml nor .csv nor .csv.gz; a lexicon is read from one of these.")
+
+
+def _from_csv(file: Path, about: Mapping[str, str], capitalised: bool) -> SwapLexicon:
+    header, rows = _read_csv(file)
+    entries = []
+    for row in rows:
+        forms = {
+            group.strip(): tuple(word.strip() for word in cell.split(FORMS_BETWEEN))
+            for group, cell in zip(header, row, strict=True)
+            if cell.strip()
+        }
+        entries.append(Entry(forms=forms, capitalised=capitalised))
+    return SwapLexicon(
+        groups=tuple(group.strip() for group in header),
+        entries=tuple(entries),
+        **about,  # type: ignore[arg-type]
+    )
 
 
 def names_lexicon(
@@ -208,11 +217,14 @@ def _from_toml(file: Path) -> SwapLexicon:
 
 def _read_csv(file: Path) -> tuple[list[str], list[list[str]]]:
     try:
-        raw = file.read_bytes()
-        text = _text(file, gzip.decompress(raw) if file.suffix == ".gz" else raw)
-    except (OSError, EOFError) as error:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as opened:
+            raw = opened.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise DataError(f"{file} has more than {LARGEST:,} bytes, unpacked: no list of words has.")
+        text = _text(file, raw)
+        rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise DataError(f"{file} cannot be read: {error}. Name a CSV file of words.") from error
-    rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
     if len(rows) < 2:
         raise DataError(f"{file} has {len(rows)} lines; a header and one line or more are expected.")
     ragged = [i + 1 for i, row in enumerate(rows) if len(row) != len(rows[0])]

@@ -74,10 +74,10 @@ class CostRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     unit: str = Field(description="of the costs: EUR, hours, ...")
-    true_positive: float = Field(default=0.0, allow_inf_nan=False)
-    false_positive: float = Field(default=0.0, allow_inf_nan=False)
-    false_negative: float = Field(default=0.0, allow_inf_nan=False)
-    true_negative: float = Field(default=0.0, allow_inf_nan=False)
+    true_positive: float = Field(default=0.0, allow_inf_nan=False, ge=-1e100, le=1e100)
+    false_positive: float = Field(default=0.0, allow_inf_nan=False, ge=-1e100, le=1e100)
+    false_negative: float = Field(default=0.0, allow_inf_nan=False, ge=-1e100, le=1e100)
+    true_negative: float = Field(default=0.0, allow_inf_nan=False, ge=-1e100, le=1e100)
 
     @field_validator("true_positive", "false_positive", "false_negative", "true_negative", mode="before")
     @classmethod

@@ -143,9 +143,7 @@ def described(path: Path) -> Described:
     try:
         version = settings["schema_version"]
         if version != SCHEMA_VERSION:
-            raise ModelError(
-                f"{path} has schema version {version!r}; this Clinometer reads {SCHEMA_VERSION}."
-            )
+            raise ModelError(f"it has schema version {version!r}; this Clinometer reads {SCHEMA_VERSION}.")
         shape = dict(settings["architecture"])
         shape["categories"] = tuple(shape["categories"])
         architecture = Architecture(**shape)
@@ -168,6 +166,8 @@ def described(path: Path) -> Described:
                 )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path / SETTINGS} cannot be read: {type(error).__name__} {error}.") from error
+    except ModelError as error:
+        raise ModelError(f"{path / SETTINGS}: {error}") from error
     return Described(
         architecture=architecture, preprocessor=preprocessor, dtype=dtype, labels=labels, extra=extra
     )

@@ -21,6 +21,7 @@ from .weights import (
     DeviceMap,
     adapted,
     bar_on_a_terminal_only,
+    check_layers,
     check_weights,
     digest,
     dtype_named,
@@ -163,9 +164,13 @@ def load_hugging_face(
     import transformers
 
     settings = read_settings(path / "config.json")
-    architectures = [str(name) for name in settings.get("architectures") or []]
+    named = settings.get("architectures") or []
+    if not isinstance(named, list):
+        raise ModelError(f"{path / 'config.json'} has architectures {named!r}; a list of names is expected.")
+    architectures = [str(name) for name in named]
     check_weights(path, architecture=(architectures or ["AutoModel"])[0])
     kind = task_of(path, architectures, task)
+    check_layers(path, settings)
     for file in ("tokenizer_config.json", *PROCESSOR_FILES):
         if (path / file).exists():
             read_settings(path / file)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, ModelError, did_you_mean, first
+from ..errors import DataError, InputError, ModelError, did_you_mean, first
 from ..records import Floats, Rows
 from .preprocessing import MASK, UNKNOWN_WORD
 from .weights import DeviceMap, digest, dtype_named, quantised
@@ -233,18 +233,23 @@ def load(
         saved = read(path)
         task, positive = task or saved.task, positive or saved.positive
         candidates = saved.candidates if candidates is None else candidates
-    subject = _load_unedited(
-        path,
-        where,
-        dtype,
-        task,
-        positive,
-        candidates,
-        device_map,
-        quantise,
-        None if adapter is None else Path(adapter),
-    )
-    return subject if saved is None else saved.applied(subject)
+    try:
+        subject = _load_unedited(
+            path,
+            where,
+            dtype,
+            task,
+            positive,
+            candidates,
+            device_map,
+            quantise,
+            None if adapter is None else Path(adapter),
+        )
+        return subject if saved is None else saved.applied(subject)
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _load_unedited(

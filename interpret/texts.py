@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Rows
-from .weights import unreadable
+from .weights import panics_refused, unreadable
 
 LARGEST_FILE = 200 * 2**20  # bytes; the largest vocabularies in use take about 35 MB
 VOCABULARIES = (
@@ -44,7 +44,10 @@ def read_tokenizer(path: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        with panics_refused(path.name):
+            return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except ModelError:
+        raise
     except Exception as error:
         raise unreadable(path, error) from error
 
@@ -86,7 +89,10 @@ class Texts:
         self.has_types = bool(getattr(config, "type_vocab_size", 0))
         self.rows_of_table = model.get_input_embeddings().weight.shape[0]
         positions = _positions(model)
-        longest = int(min(positions or 10**9, tokenizer.model_max_length if cut else 10**9))
+        told = tokenizer.model_max_length
+        if isinstance(told, bool) or not isinstance(told, int | float) or not told >= 1:
+            raise ModelError(f"the tokenizer of {name} has model_max_length {told!r}; 1 or more is expected.")
+        longest = int(min(positions or 10**9, told if cut else 10**9))
         self.longest = longest if longest < 10**9 else None
 
     @property
@@ -126,7 +132,8 @@ class Texts:
             DataError: the column is missing, or a text is empty, too long, or beyond the model's table.
         """
         texts = self.texts(rows, column)
-        encoded = self.tokenizer(texts, **self._how)
+        with panics_refused(self.name):
+            encoded = self.tokenizer(texts, **self._how)
         made = [
             {key: [int(n) for n in values[i]] for key, values in encoded.items()} for i in range(len(texts))
         ]

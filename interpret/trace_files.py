@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..bounded_files import read_json
 from ..errors import CaptureError, DataError, OutputError, UsageError, first
-from .calls import Call
+from .calls import Call, Kind, Way
 from .folders import SETTINGS as MODEL_SETTINGS
 from .folders import put
 from .trace import Trace
@@ -29,6 +29,16 @@ SETTINGS = "trace.json"
 PACKAGES = ("clinometer", "torch", "transformers", "safetensors")
 # Of a call, what only makes sense while it is traced.
 NOT_STORED = frozenset({"source", "shaper", "versions"})
+# What a field of a call may be where it is no tensor; any other field is a tensor, or nothing.
+KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("layer", "kind", "way"), (str,)),
+    "scale": (float,),
+    "causal": (bool,),
+    "causal_offset": (int,),
+    "window": (int, type(None)),
+    "softcap": (float, type(None)),
+    "rounded": (torch.dtype, type(None)),
+}
 
 
 def save_trace(
@@ -242,6 +252,7 @@ def read_trace(folder: str | Path, *, verify: bool = True) -> Trace:
             if settings["gradients"]:
                 gradients.append(parts.pop("gradient"))
             fields = {name: _value(value) for name, value in said.items() if name != "tensors"}
+            _check_kinds(fields)
             calls.append(Call(**fields, **parts))
         if not calls:
             raise ValueError("it has no calls")
@@ -320,6 +331,24 @@ def _value(said: Any) -> Any:
     if not isinstance(found, torch.dtype):
         raise ValueError(f"{said['dtype']!r} is no number type")
     return found
+
+
+def _check_kinds(fields: Mapping[str, Any]) -> None:
+    """Refuse a field of a call that is of another kind than a call has, and a tensor that was written as JSON.
+
+    Raises:
+        ValueError: naming it.
+    """
+    for name, value in fields.items():
+        allowed = KINDS.get(name, (type(None),))
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (isinstance(value, allowed) or (float in allowed and number)) or (
+            isinstance(value, bool) and bool not in allowed
+        ):
+            raise ValueError(f"{name} is {value!r}, which no call has")
+    for name, among in (("kind", get_args(Kind)), ("way", get_args(Way))):
+        if fields[name] not in among:
+            raise ValueError(f"{name} is {fields[name]!r}; one of {', '.join(among)} is expected")
 
 
 def _sha256(file: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..bounded_files import read_json
@@ -24,6 +25,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 QUANTISERS = ("int8", "int8-weights")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+MOST_LAYERS = 1024  # that are built without as many weights: some models share one layer's among all
 DeviceMap = str | dict[str, Any]
 
 
@@ -106,6 +108,15 @@ def check_weights(path: Path, *, architecture: str = "AutoModel") -> None:
         others = sorted({str(name) for name in shards.values() if not str(name).endswith(".safetensors")})
         if others:
             raise ModelError(f"{index} points to {first(others)}. {convert}")
+        outside = sorted({str(name) for name in shards.values() if Path(str(name)).name != str(name)})
+        if outside:
+            raise ModelError(
+                f"{index} points to {first(outside)}, which is no name of a file beside it. Weights are read from the "
+                "folder itself: copy the model again."
+            )
+        absent = sorted({str(name) for name in shards.values() if not (path / str(name)).is_file()})
+        if absent:
+            raise ModelError(f"{path} lacks {first(absent)}, which {index.name} names. Copy the model again.")
     if (path / ".metadata").exists():
         raise ModelError(f"{path} is a distributed checkpoint, whose index is a pickle. {convert}")
     if (path / "adapter_config.json").exists():
@@ -113,6 +124,29 @@ def check_weights(path: Path, *, architecture: str = "AutoModel") -> None:
             f"{path} holds an adapter beside or instead of a model. Name the base model's folder, and the adapter "
             f"apart: load(base, adapter='{path.name}')."
         )
+
+
+def check_layers(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of more layers than there are weights: building them would not end.
+
+    Raises:
+        ModelError: with the key.
+    """
+    try:
+        parts = 0
+        for file in path.glob("*.safetensors"):
+            with safe_open(file, framework="pt") as opened:
+                parts += len(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from error
+    within = [settings, *(value for value in settings.values() if isinstance(value, dict))]
+    for held in within:
+        for key, value in held.items():
+            if "layer" in key and type(value) is int and value > max(parts, MOST_LAYERS):
+                raise ModelError(
+                    f"{path} has {key} = {value:,} in its settings, and {parts} weights. The settings are of another "
+                    "model, or damaged: copy it again."
+                )
 
 
 def read_model(path: Path, auto: Any, *, dtype: torch.dtype, device_map: DeviceMap | None) -> nn.Module:
@@ -176,6 +210,24 @@ def unreadable(path: Path, error: Exception) -> ModelError:
         "cut short in copying: compare sizes and copy it again, (b) files of different models in one folder, (c) a "
         "package that this model needs is not installed."
     )
+
+
+@contextmanager
+def panics_refused(name: str) -> Iterator[None]:
+    """An error of ours in place of what tokenizers raise: a bare Exception, or a panic, which is not even that.
+
+    Raises:
+        ModelError: the tokenizer's files do not fit together.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(
+            f"the tokenizer of {name} broke down over a text ({str(error)[:200]}): its files do not fit together. Save "
+            "the tokenizer again beside the model."
+        ) from error
 
 
 def needs(package: str, purpose: str) -> None:

@@ -93,7 +93,7 @@ def test_every_line_runs_and_writes_what_is_kept(runner, tmp_path):
 
 
 def test_the_step_that_judges_stops_the_job_and_the_next_one_tells_in_words(runner, tmp_path):
-    judging = next(line for line in lines() if "--json" in line)
+    judging = next(line for line in lines() if "--out audit.json" in line)
     assert runner(judging, 0.0).returncode in {1, 4}
     in_words = lines()[-1]
     assert runner(in_words, 0.0).returncode == 0

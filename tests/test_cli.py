@@ -14,6 +14,7 @@ import clinometer.cli as cli
 import clinometer.terminal as terminal
 from clinometer.errors import CaptureError, ClinometerError, OutputError
 from clinometer.records import Audit, Finding, Ledger, Review, Share
+from clinometer.shard_runs import Work
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
 
@@ -425,6 +426,9 @@ def test_a_review_returns_its_verdict(call, monkeypatch, tmp_path, verdict, code
             "faithful_rows": 0,
             "why": (),
             "mitigate": None,
+            "law": None,
+            "explorer": False,
+            "work": Work(),
         },
     )
     got, out, _ = call(*arguments[:4], tmp_path / "other", "--json")

@@ -238,7 +238,7 @@ def test_junit_of_every_command_that_judges_files(run, tmp_path):
     (tmp_path / "dated").mkdir()
     dated(tmp_path / "dated", last=0.3)
     calls = {
-        "audit": [new, *ROLES, "--tolerance", "accuracy=0.02"],
+        "audit": [saved("far.csv", people(shift=0.3)), *ROLES, "--tolerance", "selection_rate=0.05"],
         "compare": [old, new, *ROLES, "--worsening", "accuracy=0.03"],
         "monitor": ["dated", *ROLES, "--metric", "selection_rate", "--baseline", "8"],
     }
@@ -307,6 +307,9 @@ def test_judging_files_loads_no_torch(tmp_path, command):
         "assert code == 0, code; assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, command.split()[0], *arguments], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", script, command.split()[0], *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr

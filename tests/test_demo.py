@@ -96,6 +96,14 @@ def test_counts_recomputed_with_pandas_equal_the_report(made):
     assert review.exit_code in (0, 1, 4)
 
 
+def test_an_explorer_lies_beside_the_report_and_its_page_links_to_it(made):
+    out, review = made
+    assert (out / "explorer.html").stat().st_size < 1_000_000
+    assert '<a href="explorer.html">' in (out / "report.html").read_text(encoding="utf-8")
+    assert review.explorer.gap is not None and review.explorer.title.startswith("loanapp: 8 of ")
+    assert sum(path.stat().st_size for path in out.rglob("*")) < 16_000_000
+
+
 def test_the_model_learned_and_its_ledger_adds_up(made):
     from sklearn.metrics import roc_auc_score
 

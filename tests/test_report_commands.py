@@ -106,7 +106,9 @@ def test_the_pdf_lies_beside_the_review_unless_said(call, folder, printed):
 def test_a_copy_without_text_holds_none(call, folder, review, monkeypatch):
     seen = []
     monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: seen.append(made))
-    monkeypatch.setattr("clinometer.visualizers.page.render", lambda made, drawn: f"<p>{to_json(made)}</p>")
+    monkeypatch.setattr(
+        "clinometer.visualizers.page.render", lambda made, drawn, **_: f"<p>{to_json(made)}</p>"
+    )
     arguments = ["report", folder, "--format", "html,json,md,junit", "--no-text", "--out", "copy", "--quiet"]
     code, _, err = call(*arguments)
     assert (code, err) == (0, "")
@@ -120,9 +122,49 @@ def test_a_copy_without_text_holds_none(call, folder, review, monkeypatch):
 def test_a_review_without_its_page_is_drawn(call, folder, monkeypatch):
     (folder / "report.html").unlink()
     monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: None)
-    monkeypatch.setattr("clinometer.visualizers.page.render", lambda made, drawn: made.title)
+    monkeypatch.setattr("clinometer.visualizers.page.render", lambda made, drawn, **_: made.title)
     assert call("report", folder, "--format", "html", "--quiet")[0] == 0
     assert SCRIPT in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def linked(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    link = '<p class="beside"><a href="explorer.html">Open</a></p>\n'
+    (folder / "report.html").write_text(page.replace("</main>", f"{link}</main>"), encoding="utf-8")
+
+
+def test_the_explorer_goes_where_its_page_goes(call, folder):
+    linked(folder)
+    (folder / "explorer.html").write_text("<p>heads</p>", encoding="utf-8")
+    code, out, _ = call("report", folder, "--format", "html", "--out", "there", "--json")
+    assert code == 0 and set(json.loads(out)) == {"html", "explorer"}
+    there = folder.parent / "there"
+    assert (there / "report.html").read_bytes() == (folder / "report.html").read_bytes()
+    assert (there / "explorer.html").read_text(encoding="utf-8") == "<p>heads</p>"
+    assert call("report", folder, "--format", "html", "--out", "there")[0] == 3, "neither is replaced"
+    code, out, _ = call("report", folder, "--format", "html", "--force")
+    assert code == 0 and out.count("saved:") == 1, "where it lies already it stays"
+
+
+def test_a_page_without_its_explorer_loses_the_link(call, folder, review):
+    linked(folder)
+    assert call("report", folder, "--format", "html", "--out", "there")[0] == 0
+    assert (folder.parent / "there" / "report.html").read_text(encoding="utf-8") == small_page(review)
+    assert os.listdir(folder.parent / "there") == ["report.html"]
+
+
+def test_a_copy_without_text_has_no_explorer(call, folder, monkeypatch):
+    (folder / "explorer.html").write_text(SECRET, encoding="utf-8")
+    monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: None)
+    monkeypatch.setattr(
+        "clinometer.visualizers.page.render", lambda made, drawn, explorer="": f"[{explorer}]"
+    )
+    assert call("report", folder, "--format", "html", "--no-text", "--out", "copy")[0] == 0
+    assert os.listdir(folder.parent / "copy") == ["report.html"]
+    assert (folder.parent / "copy" / "report.html").read_text(encoding="utf-8") == "[]"
+    (folder / "report.html").unlink()
+    assert call("report", folder, "--format", "html", "--quiet")[0] == 0
+    assert (folder / "report.html").read_text(encoding="utf-8") == "[explorer.html]", "drawn anew beside it"
 
 
 def test_answers_are_not_drawn_anew(call, folder):

@@ -3,13 +3,18 @@
 import dataclasses
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import clinometer as cm
-from clinometer.errors import DataError, OutputError
+from clinometer.bias.policy import Policy
+from clinometer.errors import CaptureError, DataError, OutputError
+from clinometer.interpret.models import score
 from clinometer.records import plain
-from clinometer.review import read_rows, review_files, to_json
+from clinometer.review import _curves, read_rows, review_files, to_json
+from clinometer.scored_rows import evidence_of
+from clinometer.visualizers import page
 from reference.subjects import HOSTILE, applicants, fitted
 
 POLICY = """
@@ -71,6 +76,72 @@ def test_counts_recomputed_with_pandas_equal_the_audit(made, folder):
     for (race, sex), part in both:
         cell = cells["race & sex", f"{race} & {sex}"]
         assert (cell.k, cell.n) == (part.sum(), len(part))
+
+
+def test_rates_at_the_threshold_in_use_are_those_of_the_audit(made):
+    cells = {(c.attribute, c.group): c for c in made.audit.cells if c.metric == "selection_rate"}
+    assert [one.attribute for one in made.curves.thresholds] == ["race", "sex"]
+    for one in made.curves.thresholds:
+        (at,) = np.flatnonzero(one.threshold == one.current)
+        for i, group in enumerate(one.groups):
+            cell = cells[one.attribute, group]
+            assert (one.k[i, at], one.denominator[i, at]) == (cell.k, cell.n)
+            assert (one.low[i, at], one.high[i, at]) == (cell.low, cell.high)
+    assert len(made.curves.thresholds[0].threshold) <= 25
+
+
+def test_calibration_recomputed_with_pandas_is_the_reviews(made, folder):
+    frame = pd.read_parquet(folder / "evidence.parquet")
+    frame["excess"] = 1 / (1 + np.exp(-frame["score"])) - frame["label"]
+    race, sex = made.curves.reliability
+    assert (race.attribute, race.score, sex.attribute) == ("race", "P(approved)", "sex")
+    means = frame.groupby("race")["excess"].mean()
+    assert {one.group: one.excess for one in race.groups[1:]} == pytest.approx(means.to_dict())
+    assert race.groups[0].excess == pytest.approx(frame["excess"].mean())
+    assert sum(part.n for part in race.groups[0].bins) == len(frame)
+
+
+def test_without_labels_there_are_no_curves_and_it_is_said():
+    rows = dataclasses.replace(applicants(80), labels=None)
+    made = cm.review(fitted(applicants(80), epochs=0), rows, replicates=50, slice_permutations=0)
+    assert made.curves.startswith("there is no label")
+
+
+@pytest.mark.parametrize(
+    "change", [{"labels": ("a", "b", "c")}, {"says": "what it says"}], ids=["three", "text"]
+)
+def test_a_score_that_gives_no_probability_has_thresholds_and_a_reason(change):
+    rows = applicants(80)
+    subject = fitted(rows, epochs=0)
+    evidence = evidence_of(subject, rows, score(subject, rows))
+    found = _curves(dataclasses.replace(subject, **change), evidence, Policy(), cm.audit(evidence))
+    assert found.reliability == () and len(found.thresholds) == 2
+    assert found.notes[0].startswith("calibration: the score is") and "no probability" in found.notes[0]
+
+
+def test_an_explorer_lies_beside_the_page_where_asked_and_shows_the_worst_gap(tmp_path, policy):
+    rows = applicants(60, seed=1)
+    subject = fitted(applicants(60), epochs=0)
+    made = cm.review(subject, rows, policy=policy, replicates=50, slice_permutations=0, explorer=True)
+    worst = page.worst_gap(made.audit)
+    assert made.explorer.title.startswith("planted: 8 of 60 examples")
+    assert f"selection rate, {worst.group} minus {worst.reference}" in made.explorer.gap.words
+    assert made.explorer.gap.estimate == pytest.approx(worst.estimate)
+    assert "explorer" not in json.loads(to_json(made))
+    made.save(tmp_path / "out")
+    assert 'href="explorer.html"' in (tmp_path / "out" / "report.html").read_text()
+    assert 50_000 < (tmp_path / "out" / "explorer.html").stat().st_size < 2_000_000
+
+
+def test_why_there_is_no_explorer_is_said(monkeypatch):
+    def refuse(*_, **__):
+        raise CaptureError("attention was not seen")
+
+    monkeypatch.setattr("clinometer.report_explorer.explore", refuse)
+    rows = applicants(60)
+    made = cm.review(fitted(rows, epochs=0), rows, replicates=50, slice_permutations=0, explorer=True)
+    assert made.explorer is None
+    assert made.limits[-1] == "No explorer lies beside this page: attention was not seen"
 
 
 def test_the_planted_gap_is_found_and_stops_the_release(made):

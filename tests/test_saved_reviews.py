@@ -1,6 +1,7 @@
 """A review read back is the review that was saved; its schema holds of it; a copy without text has none."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import sys
@@ -21,7 +22,7 @@ from clinometer.review import save_review, to_json
 from clinometer.saved_reviews import SCHEMA_VERSION, page_of, read_review, review_schema
 from clinometer.typed_json import rebuild, saved_fields, schema_of
 from clinometer.visualizers import plates
-from clinometer.visualizers.page import render, report_id
+from clinometer.visualizers.page import LATER, render, report_id
 from clinometer.withheld_text import FIELDS, NOTE, without_text
 from reference.reviews import sample_review
 
@@ -124,6 +125,20 @@ def test_what_is_read_can_be_saved_again(folder, tmp_path, monkeypatch):
     made = read_review(folder / "review.json")
     made.save(tmp_path / "again")
     assert written == [(made, tmp_path / "again")], "by the writer of every review"
+
+
+def test_an_older_review_is_read_and_its_page_is_its_own(folder, tmp_path):
+    values = json.loads((folder / "review.json").read_text(encoding="utf-8"))
+    for name in LATER:
+        del values[name]
+    (tmp_path / "review.json").write_text(json.dumps(values), encoding="utf-8")
+    older = read_review(tmp_path)
+    assert (older.curves, older.law) == (None, None)
+    written = json.dumps({**values, "created": ""}, sort_keys=True, ensure_ascii=True)
+    named = hashlib.sha256(written.encode()).hexdigest()[:12]
+    assert report_id(older) == named, "the name that the older version gave it"
+    (tmp_path / "report.html").write_text(f"<p>{named}</p>", encoding="utf-8")
+    assert page_of(tmp_path, older) == f"<p>{named}</p>"
 
 
 def test_without_evidence_it_is_read_and_not_saved_again(folder, tmp_path):

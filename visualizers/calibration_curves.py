@@ -16,6 +16,7 @@ from .wording import IN_SENTENCE, interval, number, signed
 MOST_GROUPS = 12
 ACROSS = 4  # panels
 FEW = 20  # rows of a bin below which its mark is hollow
+UNKNOWN = "unknown"
 LARGEST = 36.0  # square points of the fullest bin's mark
 
 
@@ -120,7 +121,8 @@ def calibration_curves(record: ReliabilityLike) -> Figure:
 
 def describe(record: ReliabilityLike) -> str:
     """Two sentences: the groups scored highest and lowest beside what came out, with intervals and n."""
-    groups = [one for one in _known(record) if one.group != EVERYBODY and one.excess is not None]
+    nobodys = (EVERYBODY, UNKNOWN)  # neither is a group that is compared
+    groups = [one for one in _known(record) if one.group not in nobodys and one.excess is not None]
     judged = [one for one in groups if one.low is not None and one.n >= record.min_group]
     if not judged:
         n = sum(one.n for one in record.groups if one.group != EVERYBODY)
@@ -190,8 +192,8 @@ def _panel(axes: Axes, one: CurveLike, record: ReliabilityLike, behind: CurveLik
         else fitted(one.note or "no estimate", 1.6, 6.6)
     )
     name = "everybody" if one.group == EVERYBODY else one.group
-    axes.set_title(fitted(name, 1.5, 8.5, bold=True), fontsize=8.5, pad=24)
-    for y, text in ((1.1, f"n = {number(one.n)}"), (1.0, excess)):
+    axes.set_title(fitted(name, 1.5, 8.5, bold=True), fontsize=8.5, pad=28)
+    for y, text in ((1.15, f"n = {number(one.n)}"), (1.05, excess)):
         axes.text(0, y, text, transform=axes.transAxes, fontsize=6.6, color=MUTED, va="bottom")
 
 

@@ -81,6 +81,7 @@ def whole_page(
         title=title or phrases()["title"],
         style=style(),
         fallback=fallback,
+        first=[scene.id for scene in scenes].index(chosen["example"]),
         state={**state, "page": True, "runs": False, "chosen": dict(chosen)},
         scenes=[
             {"words": one.words, "first": _text(one.first.data), "maps": _text(one.maps.data)} for one in made

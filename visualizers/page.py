@@ -4,28 +4,39 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ..records import Audit, Cell, Finding, Review, plain
-from . import answers, faithful, gaps, ledger
+from . import answers, faithful, gaps, ledger, local_law_section
 from .fonts import MISSING, shorten, undrawable
+from .local_law_section import Publication
 from .palette import MARKS
 from .plates import Drawn, data_uri, draw, drawn_metrics
 from .wording import gap_sentence, interval, number, opening, p_value, signed, spoken
 
 Row = TypeVar("Row", Cell, Finding)
+LATER = ("curves", "law")  # fields of a review that older ones lack
+# Names in a page are escaped, so that no other paragraph looks like this one.
+BESIDE = re.compile(r'<p class="beside">.*?</p>\n')
 SKEWED = 15  # measures shown before "all"
 
 
-def render(review: Review, drawn: Drawn | None = None) -> str:
+def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") -> str:
     """The whole report as one HTML file: no network, no file beside it, the same text for the same review.
 
     Every name from the data is escaped; every number comes from the records. The picker of heads is the only
-    script, and without it each head is under "all heads". `drawn` are the pictures, where they were drawn already.
+    script, and without it each head is under "all heads".
+
+    Args:
+        review: the review.
+        drawn: its pictures, where they were drawn already.
+        explorer: the name of the file of an explorer that lies beside the page; the page links to it.
     """
     drawn = drawn or draw(review)
     environment = Environment(
@@ -57,6 +68,7 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
     policy = review.audit.plan.get("policy")
     return environment.get_template("report.html.j2").render(
         review=review,
+        explorer=explorer,
         audit=review.audit,
         policy=policy if isinstance(policy, Mapping) else {},
         report_id=report_id(review),
@@ -72,6 +84,7 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
         swept=_swept(review.curves),
         no_curves=review.curves if isinstance(review.curves, str) else "",
         not_drawn=getattr(review.curves, "notes", ()),
+        city="" if review.law is None else _law(review),
         measures=_measures(review.measures) if review.measures else [],
         measure_cells=[c for c in review.measures.cells if c.group != gaps.EVERYBODY]
         if review.measures
@@ -95,6 +108,11 @@ def render(review: Review, drawn: Drawn | None = None) -> str:
     )
 
 
+def without_explorer(page: str) -> str:
+    """A page without its link to the explorer, for a folder that has none."""
+    return BESIDE.sub("", page)
+
+
 def worst_gap(audit: Audit) -> Finding | None:
     """The largest difference among gated pairs with the overall verdict, else among all pairs drawn."""
     known = [f for f in audit.findings if f.estimate is not None and f.metric in drawn_metrics(audit)]
@@ -105,6 +123,8 @@ def worst_gap(audit: Audit) -> Finding | None:
 def report_id(review: Review) -> str:
     """Twelve characters that name what the review says, whenever it was made."""
     content = plain(dataclasses.replace(review, created=""))
+    # Reviews that were saved before there were any keep their name.
+    content = {name: value for name, value in content.items() if value is not None or name not in LATER}
     written = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(written.encode()).hexdigest()[:12]
 
@@ -179,6 +199,18 @@ def _swept(curves: Any) -> list[dict[str, Any]]:
 
 def _known(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _law(review: Review) -> Markup:
+    """The tables of Local Law 144; the day of the audit is that of the review where nobody said another."""
+    found = review.law
+    said = Publication(
+        audited=found.audited or review.created[:10],
+        distributed=found.distributed,
+        source=found.source,
+        auditor=found.auditor,
+    )
+    return local_law_section.section(found.tables, said)
 
 
 def _measures(audit: Audit) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Protocol
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .clear_numbers import number_marks
 from .fonts import label, shorten
 from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, PlainTicks, bare, drawing, sheet, ticks_along
 from .wording import IN_SENTENCE, interval, number, opening, signed, spoken
@@ -72,9 +73,9 @@ class ParetoLike(Protocol):
 
 
 def pareto_chart(points: ParetoLike, chosen: str | None = None) -> Figure:
-    """Each fix as a numbered mark with its two intervals; a list beside it says which is which, and what it costs.
+    """Each fix as a numbered mark with its two intervals; a list below says which is which, and what it costs.
 
-    A hollow mark is dominated by another beyond noise; a diamond is the rows without a fix; a ring is the chosen one. A
+    No number lies on another or on a mark: where marks crowd, a line leads from the mark to its number. A hollow mark is dominated by another beyond noise; a diamond is the rows without a fix; a ring is the chosen one. A
     fix without a utility or a gap keeps its line in the list. Better is towards the side that the axes name. Overlapping
     intervals do not mean that two fixes are alike: on the same rows their difference is known more closely than either.
     """
@@ -82,13 +83,12 @@ def pareto_chart(points: ParetoLike, chosen: str | None = None) -> Figure:
     with drawing():
         figure = sheet(WIDTH, 3.6 + ROW * len(shown))
         axes, listed = figure.subplots(2, 1, height_ratios=[3.0, max(0.3, ROW * len(shown))])
-        known = 0
-        for i, one in enumerate(shown, start=1):
-            if one.utility is None or one.gap is None:
-                continue
-            known += 1
-            _mark(axes, one, i, one.name == chosen)
-        _axes(axes, points, known)
+        known = [
+            (i, one) for i, one in enumerate(shown, 1) if one.utility is not None and one.gap is not None
+        ]
+        for _, one in known:
+            _mark(axes, one, one.name == chosen)
+        _axes(axes, points, len(known))
         _list(listed, shown, len(points.points) - len(shown))
         figure.suptitle(
             label(
@@ -101,6 +101,7 @@ def pareto_chart(points: ParetoLike, chosen: str | None = None) -> Figure:
             fontsize=9.5,
             fontweight="bold",
         )
+        number_marks(figure, axes, [(i, one.gap or 0.0, one.utility or 0.0) for i, one in known])
     return figure
 
 
@@ -125,7 +126,7 @@ def describe(points: ParetoLike) -> str:
     )
 
 
-def _mark(axes: Axes, one: PointLike, i: int, chosen: bool) -> None:
+def _mark(axes: Axes, one: PointLike, chosen: bool) -> None:
     x, y = one.gap or 0.0, one.utility or 0.0
     base = one.name == UNMITIGATED
     colour = INK if base else MUTED if one.dominated_by else BLUE
@@ -137,14 +138,13 @@ def _mark(axes: Axes, one: PointLike, i: int, chosen: bool) -> None:
         [x],
         [y],
         marker="D" if base else "o",
-        markersize=6,
+        markersize=7.5 if base else 6,  # its corners show under a dot in the same place
         color=colour,
         markerfacecolor="white" if one.dominated_by else colour,
         zorder=3,
     )
     if chosen:
         axes.plot([x], [y], marker="o", markersize=12, color=ORANGE, markerfacecolor="none", zorder=4)
-    axes.annotate(str(i), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=INK)
 
 
 def _axes(axes: Axes, points: ParetoLike, known: int) -> None:

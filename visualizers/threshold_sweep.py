@@ -15,7 +15,7 @@ from .gaps import EVERYBODY
 from .palette import INK, ORANGE, RULE, WIDTH, PlainTicks, bare, drawing, sheet, ticks_along
 from .rows import fitted, headline, note
 from .series import LINES
-from .wording import IN_SENTENCE, interval, number, spoken
+from .wording import IN_SENTENCE, interval, number, opening, spoken
 
 MOST_GROUPS = len(LINES)
 MARKS = 7  # along a line
@@ -135,7 +135,7 @@ def describe(record: SweepLike) -> str:
     _shown(record)
     there = np.flatnonzero(np.isfinite(record.gap))
     head = (
-        f"{spoken(record.metric)} by {shorten(record.attribute, IN_SENTENCE)} over {len(record.threshold)} thresholds of "
+        f"{opening(spoken(record.metric))} by {shorten(record.attribute, IN_SENTENCE)} over {len(record.threshold)} thresholds of "
         f"{shorten(record.score, IN_SENTENCE)}, n = {number(record.n)} rows"
     )
     if not there.size:

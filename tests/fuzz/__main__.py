@@ -30,11 +30,13 @@ def fuzzed(name: str, cases: int, first_seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "case"
         put(files, target)
-        reader.read(target)  # what is valid is accepted; imports are no case's time
+        reader.use(reader.read(target))  # what is valid is accepted; imports are no case's time
         state = Path(tempfile.gettempdir()) / f"clinometer-fuzz-{name}"
         for seed in range(first_seed, first_seed + cases):
             state.write_text(str(seed), encoding="utf-8")
             case = run(reader, files, seed, target)
+            if case.seconds > SLOW:  # once more: the machine may have been at something else
+                case = min(case, run(reader, files, seed, target), key=lambda one: one.seconds)
             found[case.outcome] += 1
             if case.outcome == "broken":
                 broken.append(case)

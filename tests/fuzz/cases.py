@@ -10,10 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from clinometer.errors import ClinometerError
 from fuzz.readers import Files, Reader, put
 
-LONGEST_MESSAGE = 4000  # characters
+from clinometer.errors import ClinometerError
+
+LONGEST_MESSAGE = 2200  # characters
 HANGS = 30  # seconds after which a case is given up
 
 
@@ -41,28 +42,40 @@ def run(reader: Reader, files: Files, seed: int, folder: Path) -> Case:
     """Write the files of a case, read them, and say what became of it. Any warning is an error."""
     put(made_of(reader, files, seed), folder)
     started = time.perf_counter()
-    outcome, said = "accepted", ""
+    outcome, said, made = "accepted", "", None
     try:
         with warnings.catch_warnings(), _given_up():
             warnings.simplefilter("error")
-            reader.read(folder)
-    except ClinometerError as error:
-        said = str(error)
-        outcome = "rejected" if fault_of(said, folder) is None else "broken"
-        said = f"{fault_of(said, folder) or ''}{said}"
+            try:
+                made = reader.read(folder)
+            except ClinometerError as error:
+                said = str(error)
+                fault = fault_of(said, folder)
+                outcome, said = "broken" if fault else "rejected", f"{fault}{said}"
+            else:
+                outcome, said = _used(reader, made)
     except (Exception, Hung) as error:
         outcome, said = "broken", f"{type(error).__name__}: {error}"
     seconds = time.perf_counter() - started
     return Case(reader=reader.name, seed=seed, outcome=outcome, seconds=seconds, said=said)
 
 
-def fault_of(message: str, folder: Path) -> str | None:
-    """What the message of an error lacks, or None: it names the file, is no wall of text and no address."""
+def _used(reader: Reader, made: Any) -> tuple[str, str]:
+    """What becomes of a file that is read: it can be used, or is refused then, by an error of ours."""
+    try:
+        reader.use(made)
+    except ClinometerError as error:
+        return "rejected", str(error)
+    return "accepted", ""
+
+
+def fault_of(message: str, folder: Path) -> str:
+    """What the message of a reader lacks, or "": it names the file, is no wall of text and no address."""
     if str(folder) not in message:
         return "no file is named: "
     if len(message) > LONGEST_MESSAGE:
         return f"{len(message)} characters: "
-    return "an address: " if " object at 0x" in message else None
+    return "an address: " if " object at 0x" in message else ""
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def _changed(draw: Random, tree: Any) -> Any:
     elif kind == 3:
         holder[key] = [copy.deepcopy(holder[key])] * draw.choice((1, 2, 40))
     elif kind == 4:
-        for _ in range(draw.choice((1, 5, 80, 700))):
+        for _ in range(draw.choice((1, 5, 80))):
             holder[key] = {"a": holder[key]} if draw.random() < 0.5 else [holder[key]]
     elif kind == 5 and isinstance(holder, dict):
         holder[draw.choice(("extra", "schema_version", "kind", "\x00", "a.b", f" {key}"))] = holder[key]

@@ -2,7 +2,6 @@
 
 import functools
 import json
-
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ class Reader:
     name: str
     valid: Callable[[], Files]  # name -> bytes
     changed: Callable[[Random, Files], Files]
-    read: Callable[[Path], object]  # the folder that the files lie in; what is read is used, too
+    read: Callable[[Path], Any]  # of the folder that the files lie in
+    use: Callable[[Any], object] = lambda made: made  # what a user does next: its errors name no file
 
 
 def kept(folder: Path) -> Files:
@@ -152,7 +152,7 @@ COSTS = b'unit = "EUR"\n[cost.yes]\nyes = 0\nno = 5\n[cost.no]\nyes = 1.5\nno = 
 SETTINGS = b'[audit]\nlabel = "y"\ngroup = ["race", "sex"]\nconfidence = 0.9\n[review]\nforce = true\n'
 
 
-def _read_policy(folder: Path) -> object:
+def _read_policy(folder: Path) -> Any:
     from clinometer.bias.policy import read_policy
 
     made = read_policy(folder / "policy.toml")
@@ -163,42 +163,56 @@ def _read_policy(folder: Path) -> object:
     return made
 
 
-def _read_lexicon(folder: Path) -> object:
+def _read_lexicon(folder: Path) -> Any:
     from clinometer.bias.lexicon_files import read_lexicon
+
+    return read_lexicon(folder / "lexicon.toml")
+
+
+def _swapped(made: Any) -> object:
     from clinometer.bias.swaps import swap
 
-    made = read_lexicon(folder / "lexicon.toml")
     return swap("Mary is the waitress", made, to=made.groups[-1]), made.provenance
 
 
-def _read_names(folder: Path) -> object:
+def _read_names(folder: Path) -> Any:
     from clinometer.bias.lexicon_files import read_lexicon
 
     about = {"name": "x", "version": "1", "source": "here", "attribute": "gender"}
-    return read_lexicon(folder / "lexicon.csv", **about).provenance
+    return read_lexicon(folder / "lexicon.csv", **about)
 
 
-def _read_terms(folder: Path) -> object:
-    from clinometer.bias.terms import lexicon_toml, read_lexicon, term_groups
+def _read_terms(folder: Path) -> Any:
+    from clinometer.bias.terms import read_lexicon
 
-    made = read_lexicon(folder / "terms.toml")
+    return read_lexicon(folder / "terms.toml")
+
+
+def _with_terms(made: Any) -> object:
+    from clinometer.bias.terms import lexicon_toml, term_groups
+
     return lexicon_toml(made), term_groups(["she saw the men", None], made)
 
 
-def _read_suite(folder: Path) -> object:
-    from clinometer.bias.suite_rows import expand
+def _read_suite(folder: Path) -> Any:
     from clinometer.bias.suites import read_suite
 
-    return expand(read_suite(folder / "suite.toml"))
+    return read_suite(folder / "suite.toml")
 
 
-def _read_costs(folder: Path) -> object:
+def _expanded(made: Any) -> object:
+    from clinometer.bias.suite_rows import expand
+
+    return expand(made)
+
+
+def _read_costs(folder: Path) -> Any:
     from clinometer.bias.cost_matrices import read_costs
 
     return read_costs(folder / "costs.toml")
 
 
-def _read_settings(folder: Path) -> object:
+def _read_settings(folder: Path) -> Any:
     from clinometer.run_settings import read_settings
 
     flags = {"label": "label", "group": "group", "confidence": "confidence"}
@@ -313,7 +327,6 @@ def _odd_column(draw: Random, n: int) -> Any:
 def _parquet_changed(draw: Random, files: Files) -> Files:
     import io
 
-    import pyarrow as pa
     import pyarrow.parquet as pa_parquet
 
     raw = files["rows.parquet"]
@@ -354,16 +367,16 @@ def _audited(made: Any) -> object:
     return audit(made, title="fuzz") if groups else made.ids
 
 
-def _read_csv(folder: Path) -> object:
+def _read_csv(folder: Path) -> Any:
     from clinometer.evidence_files import read
 
-    return _audited(read(folder / "rows.csv", groups=("sex",), measures=("share[x]",), weight="weight"))
+    return read(folder / "rows.csv", groups=("sex",), measures=("share[x]",), weight="weight")
 
 
-def _read_parquet(folder: Path) -> object:
+def _read_parquet(folder: Path) -> Any:
     from clinometer.evidence_files import read
 
-    return _audited(read(folder / "rows.parquet"))
+    return read(folder / "rows.parquet")
 
 
 # Traces
@@ -406,11 +419,16 @@ def _trace_changed(draw: Random, files: Files) -> Files:
     return made
 
 
-def _read_trace(folder: Path) -> object:
+def _read_trace(folder: Path) -> Any:
     from clinometer.interpret.trace_files import read_trace, trace_settings
 
     path = folder / "trace"
-    return trace_settings(path), read_trace(path).layers
+    trace_settings(path)
+    return read_trace(path)
+
+
+def _looked_at(made: Any) -> object:
+    return [made.map(layer, 0, example=0) for layer in range(len(made.layers))], made.certificate()
 
 
 # Reviews
@@ -440,14 +458,18 @@ def _review_changed(draw: Random, files: Files) -> Files:
     return text_file("review.json", _json, as_json)(draw, files)
 
 
-def _read_review(folder: Path) -> object:
+def _read_review(folder: Path) -> Any:
+    from clinometer.saved_reviews import read_review
+
+    return read_review(folder)
+
+
+def _in_other_forms(made: Any) -> object:
     from clinometer.junit import junit
     from clinometer.output import as_json as written
-    from clinometer.saved_reviews import read_review
     from clinometer.visualizers.card import card
     from clinometer.withheld_text import without_text
 
-    made = read_review(folder)
     return written(made), junit(made.audit), card(made), without_text(made)
 
 
@@ -474,11 +496,17 @@ def _edits_changed(draw: Random, files: Files) -> Files:
     return text_file("model/edits.json", _json, as_json)(draw, files)
 
 
-def _read_model(folder: Path) -> object:
-    from clinometer.interpret.models import load, score
+def _read_model(folder: Path) -> Any:
+    from clinometer.interpret.models import load
+
+    return load(folder / "model")
+
+
+def _scored(made: Any) -> object:
+    from clinometer.interpret.models import score
     from reference.subjects import applicants
 
-    return score(load(folder / "model"), applicants(2))
+    return score(made, applicants(2))
 
 
 def _transformers_model() -> Files:
@@ -514,44 +542,52 @@ def _transformers_changed(draw: Random, files: Files) -> Files:
     return text_file(path, _json, as_json)(draw, files)
 
 
-def _read_transformers(folder: Path) -> object:
+def _texts_scored(made: Any) -> object:
     import numpy as np
 
-    from clinometer.interpret.models import load, score
+    from clinometer.interpret.models import score
     from clinometer.records import Rows
 
     texts = np.array(["a good film", "no"], dtype=object)
-    return score(load(folder / "model"), Rows(ids=("a", "b"), inputs={"text": texts}))
+    return score(made, Rows(ids=("a", "b"), inputs={"text": texts}))
 
 
-def _toml_reader(name: str, file: str, raw: bytes, read: Callable[[Path], object]) -> Reader:
-    return Reader(name=name, valid=lambda: {file: raw}, changed=text_file(file, _toml, as_toml), read=read)
+def _toml_reader(
+    name: str, file: str, raw: bytes, read: Callable[[Path], Any], use: Callable[[Any], object] = repr
+) -> Reader:
+    changed = text_file(file, _toml, as_toml)
+    return Reader(name=name, valid=lambda: {file: raw}, changed=changed, read=read, use=use)
 
 
+NAMES = b"female,male\nshe,he\nMary,John|Jack\nqueen,king"
 READERS = (
     _toml_reader("policy", "policy.toml", POLICY, _read_policy),
-    Reader(name="evidence-csv", valid=_csv, changed=_csv_changed, read=_read_csv),
-    Reader(name="evidence-parquet", valid=_parquet, changed=_parquet_changed, read=_read_parquet),
-    Reader(name="trace", valid=_trace, changed=_trace_changed, read=_read_trace),
-    Reader(name="review", valid=_review, changed=_review_changed, read=_read_review),
-    _toml_reader("lexicon", "lexicon.toml", LEXICON, _read_lexicon),
+    Reader(name="evidence-csv", valid=_csv, changed=_csv_changed, read=_read_csv, use=_audited),
+    Reader(
+        name="evidence-parquet", valid=_parquet, changed=_parquet_changed, read=_read_parquet, use=_audited
+    ),
+    Reader(name="trace", valid=_trace, changed=_trace_changed, read=_read_trace, use=_looked_at),
+    Reader(name="review", valid=_review, changed=_review_changed, read=_read_review, use=_in_other_forms),
+    _toml_reader("lexicon", "lexicon.toml", LEXICON, _read_lexicon, _swapped),
     Reader(
         name="lexicon-csv",
-        valid=lambda: {"lexicon.csv": b"female,male\nshe,he\nMary,John|Jack\nqueen,king"},
+        valid=lambda: {"lexicon.csv": NAMES},
         changed=_names_changed,
         read=_read_names,
+        use=_swapped,
     ),
-    _toml_reader("terms", "terms.toml", TERMS, _read_terms),
-    _toml_reader("suite", "suite.toml", SUITE, _read_suite),
+    _toml_reader("terms", "terms.toml", TERMS, _read_terms, _with_terms),
+    _toml_reader("suite", "suite.toml", SUITE, _read_suite, _expanded),
     _toml_reader("costs", "costs.toml", COSTS, _read_costs),
     _toml_reader("run-settings", "run.toml", SETTINGS, _read_settings),
-    Reader(name="model", valid=_model, changed=_model_changed, read=_read_model),
-    Reader(name="edits", valid=_model, changed=_edits_changed, read=_read_model),
+    Reader(name="model", valid=_model, changed=_model_changed, read=_read_model, use=_scored),
+    Reader(name="edits", valid=_model, changed=_edits_changed, read=_read_model, use=_scored),
     Reader(
         name="transformers-model",
         valid=_transformers_model,
         changed=_transformers_changed,
-        read=_read_transformers,
+        read=_read_model,
+        use=_texts_scored,
     ),
 )
 BY_NAME = {reader.name: reader for reader in READERS}

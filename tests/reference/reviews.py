@@ -8,6 +8,7 @@ import numpy as np
 from clinometer.bias.audit import audit
 from clinometer.bias.ledger import contrast, ledger
 from clinometer.bias.policy import GroupRule, Policy
+from clinometer.bias.score_curves import score_curves
 from clinometer.evidence import from_columns
 from clinometer.records import Attribution, HeadSummary, Review, View
 
@@ -109,16 +110,28 @@ def sample_review(
         tolerance={"selection_rate": 0.1, "true_positive_rate": 0.1} if tolerance else {},
         groups={"race": GroupRule(reference="white"), "sex": GroupRule(reference="male")},
     )
+    made = audit(dataclasses.replace(evidence, measures=()), policy, title="predictions of sample")
+    probable = {name: columns[name] for name in ("id", "label", "race", "sex")}
+    probable["score"] = 1 / (1 + np.exp(-value))
+    roles: dict[str, Any] = {"id": "id", "label": "label", "score": "score", "groups": ("race", "sex")}
     open_policy = policy.model_copy(update={"tolerance": {}, "intersections": ()})
     return Review(
         title=f"Mortgage approvals {SCRIPT}" if hostile else "Mortgage approvals: a sample review",
         schema_version="1",
         created="2026-01-02T03:04:05+00:00",
-        audit=audit(dataclasses.replace(evidence, measures=()), policy, title="predictions of sample"),
+        audit=made,
         measures=audit(
             dataclasses.replace(evidence, label=None, prediction=None, score=None),
             open_policy,
             title="measures that explanation adds",
+        ),
+        curves=score_curves(
+            evidence,
+            policy,
+            made,
+            probability=from_columns(probable, **roles),
+            named=("P(approved)", "the score (logit)"),
+            most=24,
         ),
         ledgers=tuple(
             ledger(attribution, contrast(evidence, name, group, reference), replicates=200, seed=seed)

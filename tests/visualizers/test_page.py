@@ -119,7 +119,7 @@ def test_every_picture_has_words_and_every_table_headings(rendered: str, parsed:
 def test_sections_stand_in_order(parsed: Parsed) -> None:
     sections = [attributes["id"] for attributes in parsed.named("section")]
     assert sections == [
-        "verdict", "who", "combinations", "measures", "why", "heads-out", "fix", "attention", "trust", "made", "limits",
+        "verdict", "who", "combinations", "errors", "thresholds", "measures", "why", "heads-out", "fix", "attention", "trust", "made", "limits",
         "sign-off", "reproduce",
     ]  # fmt: skip
 
@@ -139,6 +139,41 @@ def test_every_number_of_the_audit_is_on_the_page(review: Review, parsed: Parsed
             values += [f.upper_bound, f.n_needed, f.tolerance] if audit is review.audit else []
             for value in values:
                 assert value is None or str(value) in there
+
+
+def test_every_number_of_the_curves_is_on_the_page(review: Review, parsed: Parsed) -> None:
+    there = set(parsed.data)
+    assert len(review.curves.reliability) == 2 and len(review.curves.thresholds) == 4
+    for one in review.curves.reliability:
+        for group in one.groups:
+            assert {str(v) for v in (group.n, group.excess, group.low, group.high) if v is not None} <= there
+    for one in review.curves.thresholds:
+        enough = one.denominator >= one.min_group
+        for part in (one.estimate[enough], one.low[enough], one.high[enough], one.gap, one.gap_low):
+            assert {str(v) for v in part.tolist() if v == v} <= there
+        assert one.current in one.threshold
+    assert parsed.text.count("in use") >= 4
+
+
+def test_groups_too_small_are_said_to_be_and_have_no_rate() -> None:
+    text = Parsed(page.render(sample_review(rows=40, layers=1, heads=1))).text
+    assert re.search(r"insufficient: [0-4] rows, the policy asks for 5", text)
+    assert re.search(r"too few [0-4] ", text)
+
+
+@pytest.mark.parametrize(
+    ("curves", "said"),
+    [
+        ("there is no label", ["Calibration was not looked at: there is no label.", "at: there is no label."]),
+        (None, ["Calibration was not looked at: this review was made before", "No other threshold was looked at:"]),
+    ],
+    ids=["reason", "older"],
+)
+def test_without_curves_the_page_says_why(review: Review, curves: str | None, said: list[str]) -> None:
+    text = Parsed(page.render(dataclasses.replace(bare(review), curves=curves))).text
+    assert all(sentence in text for sentence in said)
+    assert "Calibration by" not in text
+    assert ("Calibration and other thresholds were not looked at." in text) == (curves is not None)
 
 
 def test_every_share_is_on_the_page_and_the_identity_is_printed(review: Review, parsed: Parsed) -> None:
@@ -288,6 +323,15 @@ def test_characters_without_a_font_are_named(monkeypatch: pytest.MonkeyPatch) ->
     everything = frozenset(range(0x110000))
     monkeypatch.setattr(fonts, "_drawable", lambda: everything)
     assert "that no font" not in Parsed(page.render(review)).text
+
+
+def test_the_page_links_to_an_explorer_only_where_one_lies_beside_it(rendered: str) -> None:
+    review = bare(sample_review(rows=60, layers=1, heads=1))
+    without, linked = page.render(review), page.render(review, explorer="explorer.html")
+    assert "explorer" not in rendered and "explorer" not in without
+    (link,) = [a for a in Parsed(linked).named("a") if not str(a["href"]).startswith("#")]
+    assert link["href"] == "explorer.html"
+    assert page.without_explorer(linked) == without
 
 
 def test_only_so_many_maps_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

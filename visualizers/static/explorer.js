@@ -92,6 +92,14 @@ function headerPanel(app) {
   return { element, keys, draw: (changed) => ["scene", "target", "baseline"].some((name) => changed.has(name)) && draw() };
 }
 
+/** The frame that is due, or a tenth of a second where none comes, as in a tab that nobody sees. */
+function painted() {
+  return new Promise((done) => {
+    const late = setTimeout(done, 100);
+    requestAnimationFrame(() => setTimeout(() => { clearTimeout(late); done(); }, 0));
+  });
+}
+
 /** Everything that the panels share: the selection, the examples that are shown, words, colours. */
 function application(model, root, ask, state) {
   const scenes = new Map();
@@ -110,7 +118,12 @@ function application(model, root, ask, state) {
     palette: () => (palette ??= paletteOf(root)),
     forgetPalette: () => { palette = null; },
     setPanels: (made) => { panels = made; },
-    draw: (changed) => panels.forEach((panel) => panel.draw(changed)),
+    /** The widths that panels are drawn into, as one number. */
+    inside: () => root.clientWidth + (root.querySelector(".sides")?.clientWidth ?? 0) * 1e4,
+    draw: (changed) => {
+      if (changed.has("scene") || changed.has("size")) app.drawnIn = app.inside();
+      panels.forEach((panel) => panel.draw(changed));
+    },
     headName: () => app.say("head_name", { layer: sel.layer, head: sel.head }),
     nameOf: (scene) => {
       const { id, model: which } = state.index[scene.place];
@@ -200,8 +213,9 @@ function application(model, root, ask, state) {
         app.sides = sides;
         fit();
         app.draw(new Set(["scene"]));
+        root.dataset.drawn = "true"; // all panels, maps as thumbnails have them
         if (!quiet) tell();
-        await new Promise((drawn) => setTimeout(drawn, 0));
+        await painted();
         await Promise.all(sides.map((scene) => loadMaps(ask, scene)));
         if (app.asked === asked) app.draw(new Set(["maps"]));
       } catch (error) {
@@ -274,12 +288,8 @@ async function start(model, root, ask, cleanup) {
   listen(root, "focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
   listen(state.page ? document : root, "keydown", (event) => shortcuts(app, header, event));
   // The panel too: a host may bring the style sheet after the module, and the panel's inside changes with it.
-  let width = 0;
-  const inside = () => root.clientWidth + (parts.grid.element.querySelector(".sides")?.clientWidth ?? 0) * 1e4;
   const resized = new ResizeObserver(() => {
-    if (inside() === width || !app.sides.length) return;
-    width = inside();
-    app.draw(new Set(["size"]));
+    if (app.sides.length && app.inside() !== app.drawnIn) app.draw(new Set(["size"]));
   });
   for (const watchedBox of [root, parts.grid.element.querySelector(".sides")]) resized.observe(watchedBox);
   const retheme = () => {

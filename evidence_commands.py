@@ -1,0 +1,74 @@
+"""The command that scores files of any size into evidence, on one processor or many machines."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import UsageError, first
+from .flags import BATCH_SIZE, ENGINE, GROUP, ID, LABEL, MODEL, ON_BAD_ROW, SHARD_ROWS, THREADS, WORKERS
+from .output import as_json, emit, emit_json
+from .terminal import printable
+
+
+def evidence(
+    model: MODEL,
+    data: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="CSV or Parquet files of one kind, or patterns.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where evidence.parquet is written.")],
+    label: LABEL = None,
+    group: GROUP = None,
+    id_column: ID = None,
+    engine: ENGINE = "local",
+    workers: WORKERS = 1,
+    threads: THREADS = None,
+    shard_rows: SHARD_ROWS = 1024,
+    batch_size: BATCH_SIZE = 64,
+    on_bad_row: ON_BAD_ROW = "stop",
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    force: Annotated[bool, typer.Option("--force", help="Replace evidence of another run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, and fewer words.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> int:
+    """Score files of any size, shard by shard: a killed run goes on, and the bytes are the same on every engine."""
+    if not group:
+        raise UsageError("there is no group column: name at least one (--group).")
+    from .shard_runs import Work
+    from .sharded_evidence import evidence as score_files
+
+    made = score_files(
+        model,
+        data,
+        groups=tuple(group),
+        out=out,
+        label=label,
+        id=id_column,
+        work=Work(
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            shard_rows=shard_rows,
+            batch_size=batch_size,
+            on_bad_row=on_bad_row,
+        ),
+        load={"device": device, "dtype": dtype},
+        force=force,
+        progress=not quiet and not json,
+    )
+    if made is None:  # a process of torchrun that is not the first
+        return 0
+    if json:
+        emit_json(as_json(asdict(made)))
+        return 0
+    if made.told and not quiet:
+        emit(f"note:   {printable(made.told)}; it was begun anew\n")
+    if made.left_out:
+        shown = first([f"{name} ({why})" for _, name, why in made.left_out], 3)
+        emit(f"left out: {len(made.left_out)} rows, listed in {out / 'run.json'}: {printable(shown)}\n")
+    emit(f"saved:  {printable(str(made.path))}: {made.n} rows, SHA-256 {made.sha256[:12]}\n")
+    if not quiet:
+        emit(f"next:   clinometer audit {printable(str(made.path))} --policy policy.toml\n")
+    return 0
