@@ -186,11 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a symbol that a terminal cannot show must not stop a gate
-    command = built()
     # BadParameter, UsageError, ClickException: typer has them from click, or from a copy of its own.
     click_error: Any = typer.BadParameter.__mro__[2]
     try:
-        code = command.main(
+        code = built().main(
             [item for item in given if item != "--debug"] or ["--help"],
             prog_name="clinometer",
             standalone_mode=False,

@@ -267,8 +267,8 @@ def _tensors(preprocessor: Any, rows: Rows) -> tuple[dict[str, Any], Any]:
 def run(out: Path, *, seed: int = 0, device: str = "cpu", quiet: bool = False, force: bool = False) -> Review:
     """Train, review and save the default subject: what `clinometer demo` does.
 
-    Writes report.html with explorer.html beside it, review.json, evidence.parquet, policy.toml, figures/, the model's folder and the test
-    rows as a CSV, so that `clinometer review` can do the same from files.
+    Writes report.html with explorer.html beside it, review.json, evidence.parquet, policy.toml, figures/, the model's
+    folder and the test rows as a CSV, so that `clinometer review` can do the same from files.
     """
     import shutil
     import tempfile

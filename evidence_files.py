@@ -24,6 +24,7 @@ from .errors import DataError, OutputError, UsageError, first
 from .evidence import Evidence, from_table
 
 METADATA = b"clinometer"
+MOST_VALUES = 2**32  # of a table that is read at once: 32 GB of numbers
 LATER_ROLES = ("count", "weight", "cluster", "strata", "squares")
 
 
@@ -66,6 +67,7 @@ def read(
         table = _read_csv(file, id or "id")
     elif suffix in {".parquet", ".pq"}:
         try:
+            _refuse_too_many(file)
             table = pa_parquet.read_table(file)
             table.validate(full=True)  # of texts that are none, and places that lie outside
             names = table.column_names
@@ -181,6 +183,16 @@ def _read_csv(file: Path, id: str) -> pa.Table:
         ) from error
     _refuse_twice(table.column_names, file)
     return table
+
+
+def _refuse_too_many(file: Path) -> None:
+    """Refuse a file of more values than are read at once: packed, equal values take next to nothing on disk."""
+    head = pa_parquet.read_metadata(file)
+    if head.num_rows * head.num_columns > MOST_VALUES:
+        raise DataError(
+            f"{file} has {head.num_rows:,} rows of {head.num_columns:,} columns; at most {MOST_VALUES:,} values are read at "
+            "once. clinometer.sources.scan (`clinometer count`) counts them piece by piece."
+        )
 
 
 def _refuse_twice(names: Sequence[str], file: Path) -> None:

@@ -18,6 +18,10 @@ REVIEW = Annotated[
 NO_TEXT = Annotated[
     bool, typer.Option("--no-text", help="Leave out ids, tokens and words of texts; every number stays.")
 ]
+SUPPRESS = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Withhold groups of fewer than N rows, and what would give them away."),
+]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 EXPLORER = "explorer.html"
 NAMES = {
@@ -41,6 +45,10 @@ def report(
         Path | None, typer.Option(metavar="FOLDER", help="Where to write; beside the review unless said.")
     ] = None,
     no_text: NO_TEXT = False,
+    suppress_below: SUPPRESS = None,
+    language: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the page: en, or a JSON file of all its phrases.")
+    ] = "en",
     open: Annotated[
         bool, typer.Option("--open", help="Show the page, or the PDF, when it is written.")
     ] = False,
@@ -52,15 +60,23 @@ def report(
     wanted = _formats(format or ["pdf"])
     if open and not {"html", "pdf"} & set(wanted):
         raise UsageError("--open shows a page or a PDF: ask for one with --format html or --format pdf.")
+    if language != "en":
+        if not {"html", "pdf"} & set(wanted):
+            raise UsageError("--language is of the page: ask for one with --format html or --format pdf.")
+        from .visualizers.phrases import phrases
+
+        phrases(language)  # before anything is read or drawn
     target = review if out is None else out
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is expected.")
-    if no_text and (out is None or _same(review, out)):
+    withheld = no_text or suppress_below is not None
+    if withheld and (out is None or _same(review, out)):
         raise UsageError(
-            "--no-text needs another folder (--out FOLDER): the review's own holds the texts in its other files."
+            f"{'--no-text' if no_text else '--suppress-below'} needs another folder (--out FOLDER): the review's own holds "
+            f"the {'texts' if no_text else 'counts'} in its other files."
         )
     files = {kind: target / NAMES[kind] for kind in wanted}
-    beside = None if no_text else _explorer(review)
+    beside = None if withheld else _explorer(review)
     if "html" in wanted and beside is not None and not _same(beside.parent, target):
         files["explorer"] = target / beside.name  # the page links to it
     _refuse(files.values(), force)
@@ -70,13 +86,11 @@ def report(
     if "pdf" in wanted:
         needed_printer()  # before anything is read or drawn
     made = read_review(review)
-    if no_text:
-        from .withheld_text import without_text
-
-        made = without_text(made)
+    made = _withheld(made, no_text, suppress_below)
     drawn = ""
     if {"html", "pdf"} & set(wanted):
-        drawn = _page(made, None if no_text else review, not quiet and not json, beside)
+        saved = None if withheld or language != "en" else review
+        drawn = _page(made, saved, not quiet and not json, beside, language)
     _folder(target)
     printed = ""
     for kind, file in files.items():
@@ -114,6 +128,7 @@ def card(
         str | None, typer.Option(metavar="COMMIT", help="Its commit, in eval_results.yaml.")
     ] = None,
     no_text: NO_TEXT = False,
+    suppress_below: SUPPRESS = None,
     force: FORCE = False,
     json: Annotated[bool, typer.Option("--json", help="Print the files written as JSON.")] = False,
 ) -> int:
@@ -128,10 +143,7 @@ def card(
     from .visualizers.front_matter import eval_results, yaml
 
     made = read_review(review)
-    if no_text:
-        from .withheld_text import without_text
-
-        made = without_text(made)
+    made = _withheld(made, no_text, suppress_below)
     results = [] if dataset is None else eval_results(made, dataset, task, revision)
     if dataset is not None and not results:
         raise DataError(
@@ -150,6 +162,15 @@ def card(
         if dataset is not None:
             emit("next:   in a model repository, eval_results.yaml belongs into the folder .eval_results\n")
     return 0
+
+
+def _withheld(made: "Review", text: bool, fewer_than: int | None) -> "Review":
+    """The copy that is to be shared: without small cells, without text, or all of it."""
+    from .small_cells import without_small_cells
+    from .withheld_text import without_text
+
+    made = made if fewer_than is None else without_small_cells(made, fewer_than)
+    return without_text(made) if text else made
 
 
 def _formats(given: Sequence[str]) -> list[str]:
@@ -187,8 +208,8 @@ def _explorer(review: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | None) -> str:
-    """The page that was saved with the review; without one, or for a copy without text, drawn anew.
+def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | None, language: str) -> str:
+    """The page that was saved with the review; without one, for a copy with less or in another language, drawn anew.
 
     It links to an explorer only where there is one.
     """
@@ -200,11 +221,15 @@ def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | No
     if saved is not None:
         return saved if beside is not None else without_explorer(saved)
     if made.why or made.mitigated is not None:
+        why = (
+            "there is no report.html beside review.json" if folder else f"the page is asked for in {language}"
+        )
         raise DataError(
-            "there is no report.html beside review.json, and answers about heads and fixes are not drawn again from it."
+            f"{why}, and answers about heads and fixes are not drawn again from it. Draw the page where the review is "
+            "made: clinometer.visualizers.page.render(review, language=...)."
         )
     linked = "" if beside is None else beside.name
-    return render(made, draw(made, progress=progress), explorer=linked)
+    return render(made, draw(made, progress=progress), explorer=linked, language=language)
 
 
 def _card(made: "Review") -> str:

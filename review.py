@@ -40,7 +40,7 @@ from .shard_runs import Work, prepare
 from .shards import SHARD_ROWS
 from .signature import write_hashes
 from .staged_rows import Columns, rows_of
-from .whole_files import file_hash
+from .whole_files import file_hash, put
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -526,9 +526,7 @@ def save_review(
         if extras is not None:
             extras(temporary)
         write_hashes(temporary)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        put(temporary, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:

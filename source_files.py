@@ -7,7 +7,7 @@ import re
 import tempfile
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from .distinct_rows import Roles, binned_before
 from .errors import DataError, UsageError, did_you_mean, first
 from .evidence_files import roles_of
 
+LONGEST_HEADER = 2**24  # characters
+LONGEST_NAME = 200  # characters of a file's name
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet", ".pq")
 # What pyarrow reads as missing in a CSV file, and therefore `evidence.read` too.
 MISSING = (
@@ -193,7 +195,7 @@ def _header(file: Path) -> list[str]:
     opened = gzip.open if file.name.lower().endswith(".gz") else open
     try:
         with opened(file, "rt", encoding="utf-8-sig", newline="") as lines:
-            header = next((row for row in csv.reader(lines) if row), None)
+            header = next((row for row in csv.reader(_bounded(lines)) if row), None)
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8: {error.reason}. Save it as UTF-8, e.g. with iconv.") from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
@@ -204,6 +206,14 @@ def _header(file: Path) -> list[str]:
     if twice:
         raise DataError(f"{file} has two columns called {first(twice)}. Give each column its own name.")
     return header
+
+
+def _bounded(lines: Any) -> Iterator[str]:
+    """Lines that are no longer than a header can be: a packed file may hold one that memory cannot."""
+    while line := lines.readline(LONGEST_HEADER + 1):
+        if len(line) > LONGEST_HEADER:
+            raise csv.Error(f"its first line has more than {LONGEST_HEADER:,} characters")
+        yield line
 
 
 def saved_dataset(folder: Path) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
@@ -222,28 +232,48 @@ def saved_dataset(folder: Path) -> tuple[pa.Table, dict[str, tuple[str, ...]]]:
             f"{folder} was saved with a selection of its rows apart. Save it again after flatten_indices()."
         )
     tables = []
-    for entry in state.get("_data_files", []):
-        file = folder / entry["filename"]
+    entries = state.get("_data_files") or []
+    names = (
+        [entry.get("filename") for entry in entries if isinstance(entry, dict)]
+        if isinstance(entries, list)
+        else []
+    )
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or len(name) > LONGEST_NAME:
+            raise DataError(
+                f"{folder / 'state.json'} names the file {name!r}; a name of a file beside it is expected. Save the data "
+                "set again."
+            )
+        file = folder / name
         if not file.is_file():
-            raise DataError(f"{folder} lacks {entry['filename']!r}, which its state.json names.")
+            raise DataError(f"{folder} lacks {name!r}, which its state.json names.")
         try:
             mapped = pa.memory_map(str(file))
             try:
                 tables.append(pa.ipc.open_stream(mapped).read_all())
             except pa.ArrowInvalid:
                 tables.append(pa.ipc.open_file(mapped).read_all())
-        except (pa.ArrowInvalid, OSError) as error:
+            tables[-1].validate(full=True)  # of texts that are none, and places that lie outside
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{file} is no Arrow file: {str(error).splitlines()[0]}") from error
-    if not tables:
+    if not tables or len(names) != len(entries):
         raise DataError(f"{folder} names no data files in its state.json.")
     info = folder / "dataset_info.json"
     features = (_json(info).get("features") or {}) if info.is_file() else {}
+    if not isinstance(features, dict):
+        raise DataError(f"{info} has features {features!r}; an object is expected. Save the data set again.")
     classes = {
-        name: tuple(feature["names"])
+        name: tuple(map(str, feature["names"]))
         for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        if isinstance(feature, dict)
+        and feature.get("_type") == "ClassLabel"
+        and isinstance(feature.get("names"), list)
+        and feature["names"]
     }
-    return pa.concat_tables(tables), classes
+    try:
+        return pa.concat_tables(tables), classes
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{folder}: its files differ: {str(error).splitlines()[0]}") from error
 
 
 def _json(file: Path) -> dict[str, Any]:

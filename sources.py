@@ -75,6 +75,11 @@ class Source:
     def _spelled(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         if name in self.names:
             named = [*self.names[name]]
+            if not pa.types.is_integer(column.type) and not pa.types.is_null(column.type):
+                raise DataError(
+                    f"column {name!r} is to hold numbers of its {len(named)} classes, and holds {column.type}. Save the "
+                    "data set again."
+                )
             values = [named[c] if c is not None and 0 <= c < len(named) else None for c in column.to_pylist()]
             return pa.chunked_array([pa.array(values, pa.string())])
         # As `evidence.read` does, ids keep their zeros.
@@ -163,7 +168,7 @@ def scan(
         source = source.table
     if isinstance(source, (str, Path)) and Path(source).is_dir():
         table, names = saved_dataset(Path(source))
-        native = options.connected().from_arrow(table)
+        native = _from_arrow(options, table, Path(source))
         names = {n: v for n, v in names.items() if n in {*(groups or ()), *(strata or ())}}
     elif isinstance(source, (str, Path)) or (
         isinstance(source, (list, tuple)) and all(isinstance(part, (str, Path)) for part in source)
@@ -201,6 +206,17 @@ def scan(
         provenance={**kept, **(provenance or {})},
         binned=binned_before(carried) if roles.score is not None else None,
     )
+
+
+def _from_arrow(options: Options, table: pa.Table, folder: Path) -> Any:
+    import duckdb
+
+    try:
+        return options.connected().from_arrow(table)
+    except duckdb.Error as error:
+        raise DataError(
+            f"{folder} holds a kind of column that is not read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -1,7 +1,8 @@
-"""A file is whole or not there: written beside its place, flushed to the disk, and renamed."""
+"""A file or a folder is whole or not there: written beside its place, flushed to the disk, and renamed."""
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,28 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def put(made: Path, target: Path) -> None:
+    """Rename the folder made to the target; one that is there is set aside, and comes back if that fails or is stopped.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    if not target.is_dir():
+        made.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-before-", dir=target.parent))
+    before = aside / "before"
+    try:
+        target.rename(before)
+        made.rename(target)
+    except BaseException:  # Ctrl-C, too
+        if before.exists() and not target.exists():
+            before.rename(target)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path, *names: str) -> None:

@@ -58,7 +58,9 @@ def score_curves(
     """
     missing = "label" if evidence.label is None else "score"
     if evidence.label is None or evidence.score is None:
-        raise DataError(f"there is no {missing}: calibration and rates over thresholds need a label and a score")
+        raise DataError(
+            f"there is no {missing}: calibration and rates over thresholds need a label and a score"
+        )
     if rules.task != "binary":
         raise UsageError(f"the task is {rules.task}: curves of a score are drawn of a binary one")
     joint = {" & ".join(names) for names in rules.intersections}

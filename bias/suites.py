@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..bounded_files import read_toml
-from ..errors import UsageError, did_you_mean, first
+from ..errors import DataError, UsageError, did_you_mean, first
 from .lexicons import SwapLexicon, lexicon
 
 Kind = Literal["MFT", "INV", "DIR"]
@@ -134,7 +134,14 @@ def parse_suite(
         keys = _SuiteKeys.model_validate(dict(values))
     except ValidationError as error:
         raise UsageError(f"{where}: {'; '.join(_words(one) for one in error.errors()[:3])}.") from error
-    slots = {name: _slot(name, slot, where, lexicons or {}) for name, slot in keys.slots.items()}
+    slots = {}
+    for name, slot in keys.slots.items():
+        try:
+            slots[name] = _slot(name, slot, where, lexicons or {})
+        except (DataError, UsageError) as error:  # of a lexicon, which does not know where it was named
+            if str(error).startswith(where):
+                raise
+            raise UsageError(f"{where}: slots.{name}: {error}") from error
     names = [test.name for test in keys.test]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

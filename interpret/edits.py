@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ModelError, OutputError, first
 from ..records import plain
-from .folders import put
+from ..whole_files import put
 from .models import Subject, load
 from .runtime_edits import installed
 from .weights import DTYPES, digest, read_settings
@@ -164,6 +164,8 @@ def save(subject: Subject, folder: str | Path) -> None:
         put(made, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
+    except (OutputError, SafetensorError) as error:  # of a disk that is full, too
+        raise OutputError(f"{target} cannot be written: {error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

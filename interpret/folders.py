@@ -17,6 +17,7 @@ from torch import nn
 
 from ..bounded_files import read_json
 from ..errors import ModelError, OutputError
+from ..whole_files import put
 from .preprocessing import Preprocessor, from_state
 from .transformer import Architecture, Classifier
 
@@ -72,25 +73,11 @@ def save(
         put(temporary, target)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
+    except SafetensorError as error:  # of a disk that is full, too
+        raise OutputError(f"{target} cannot be written: {error}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def put(made: Path, target: Path) -> None:
-    """Rename the folder made to the target; one that is there is set aside, and comes back if that fails."""
-    if not target.is_dir():
-        made.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-before-", dir=target.parent))
-    target.rename(aside / "before")
-    try:
-        made.rename(target)
-    except OSError:
-        (aside / "before").rename(target)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(folder: str | Path) -> tuple[Classifier, Preprocessor, dict[str, Any]]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from ..errors import ModelError, OutputError, first
+from ..whole_files import put
 from . import folders
 from .low_rank import low_rank, ranks_of, shaped
 from .models import Subject, load, ours, pick_device, without_gradients
@@ -85,9 +86,11 @@ def save_low_rank(
         new.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{new.name}-", dir=new.parent))
         write(subject, temporary / "made")
-        folders.put(temporary / "made", new)
+        put(temporary / "made", new)
     except OSError as error:
         raise OutputError(f"{new} cannot be written: {error.strerror or error}.") from error
+    except (OutputError, SafetensorError) as error:  # of a disk that is full, too
+        raise OutputError(f"{new} cannot be written: {error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

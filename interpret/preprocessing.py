@@ -16,6 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 MISSING, OTHER = 0, 1  # category numbers: no value; a value that the training rows did not have
 PAD, UNKNOWN_WORD, MASK = 0, 1, 2
+LARGEST = 1e100  # of a mean or a spread that is read: what is divided by it stays a number
 WORD = r"\w+|[^\w\s]"
 
 
@@ -470,8 +471,8 @@ def _check(state: Mapping[str, Any]) -> None:
         for name, value in numbers.items()
         if isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or ("spread" in name and value <= 0)
+        or not abs(value) <= LARGEST
+        or (name.startswith("spread") and value < 1 / LARGEST)
     ]
     if strange:
         raise TypeError(f"{first(strange)}: a value of another kind, or a number out of range")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from ..bounded_files import read_json
 from ..errors import CaptureError, DataError, OutputError, UsageError, first
+from ..whole_files import put
 from .calls import Call, Kind, Way
 from .folders import SETTINGS as MODEL_SETTINGS
-from .folders import put
 from .trace import Trace
 
 SCHEMA_VERSION = 1
@@ -28,6 +29,7 @@ KIND = "clinometer trace"
 SETTINGS = "trace.json"
 PACKAGES = ("clinometer", "torch", "transformers", "safetensors")
 # Of a call, what only makes sense while it is traced.
+MOST_NUMBERS = 2**36  # of one tensor, axes that only repeat included
 NOT_STORED = frozenset({"source", "shaper", "versions"})
 # What a field of a call may be where it is no tensor; any other field is a tensor, or nothing.
 KINDS: Mapping[str, tuple[type, ...]] = {
@@ -315,6 +317,11 @@ def _unpacked(dense: Tensor, how: Mapping[str, Any], file: Path, key: str) -> Te
         raise DataError(
             f"{file} is of another trace: {key} is {dense.dtype} {list(plain.shape)}, "
             f"{SETTINGS} says {how['dtype']} {shape}."
+        )
+    if math.prod(shape) > MOST_NUMBERS:
+        raise DataError(
+            f"{file} cannot be used: {key} is {dense.dtype} {list(plain.shape)}, and {SETTINGS} repeats it to {shape}, "
+            "which no call was of. Save the trace again."
         )
     return plain.expand(shape)
 

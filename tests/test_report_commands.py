@@ -20,6 +20,7 @@ from clinometer.pdf_files import save_pdf
 from clinometer.records import Review
 from clinometer.review import to_json
 from clinometer.visualizers import page
+from clinometer.visualizers.phrases import english
 from reference.pdf_marks import has_tag, is_tagged
 from reference.reviews import SCRIPT, sample_review
 
@@ -157,7 +158,7 @@ def test_a_copy_without_text_has_no_explorer(call, folder, monkeypatch):
     (folder / "explorer.html").write_text(SECRET, encoding="utf-8")
     monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: None)
     monkeypatch.setattr(
-        "clinometer.visualizers.page.render", lambda made, drawn, explorer="": f"[{explorer}]"
+        "clinometer.visualizers.page.render", lambda made, drawn, explorer, language: f"[{explorer}]"
     )
     assert call("report", folder, "--format", "html", "--no-text", "--out", "copy")[0] == 0
     assert os.listdir(folder.parent / "copy") == ["report.html"]
@@ -165,6 +166,25 @@ def test_a_copy_without_text_has_no_explorer(call, folder, monkeypatch):
     (folder / "report.html").unlink()
     assert call("report", folder, "--format", "html", "--quiet")[0] == 0
     assert (folder / "report.html").read_text(encoding="utf-8") == "[explorer.html]", "drawn anew beside it"
+
+
+def test_a_page_in_another_language_is_drawn_anew(call, folder, monkeypatch, tmp_path):
+    texts = {key: f"⟦{text}⟧" for key, text in english().texts.items()}
+    (tmp_path / "xx.json").write_text(json.dumps(texts), encoding="utf-8")
+    drawn = []
+    monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: None)
+    monkeypatch.setattr(
+        "clinometer.visualizers.page.render", lambda made, pictures, **given: drawn.append(given) or "there"
+    )
+    arguments = ["report", folder, "--format", "html", "--out", "other", "--quiet"]
+    assert call(*arguments, "--language", "xx.json")[0] == 0
+    assert drawn == [{"explorer": "", "language": "xx.json"}]
+    del texts["nav.who"]
+    (tmp_path / "xx.json").write_text(json.dumps(texts), encoding="utf-8")
+    code, _, err = call(*arguments, "--language", "xx.json", "--force")
+    assert code == 2 and "lacks the phrase 'nav.who'" in err and len(drawn) == 1
+    code, _, err = call("report", folder, "--format", "md", "--language", "xx.json", "--force")
+    assert code == 2 and "--language is of the page" in err
 
 
 def test_answers_are_not_drawn_anew(call, folder):

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..records import Review
 from . import mediation
+from .phrases import Phrases, english
 from .plates import divided_anew
 from .wording import spoken
 
@@ -13,23 +14,27 @@ SHOWN_TOKENS = 8
 NOT_VERIFIED = "; not verified: "  # in what is said of a head: its row of the table says it again
 
 
-def asked(review: Review) -> list[dict[str, Any]]:
+def asked(review: Review, say: Phrases | None = None) -> list[dict[str, Any]]:
     """Each question with the rows of its tables."""
-    return [_asked(review, answer, i) for i, answer in enumerate(review.why)]
+    return [_asked(review, answer, i, say or english()) for i, answer in enumerate(review.why)]
 
 
-def _asked(review: Review, answer: Any, place: int) -> dict[str, Any]:
+def _asked(review: Review, answer: Any, place: int, say: Phrases) -> dict[str, Any]:
     found = answer.found
+
+    def named(layer: Any, head: int) -> str:
+        return say.plain("heads-out.head_name", layer=layer, head=head)
+
     screening, verification = found.mediation.screening, found.mediation.verification
     tests = [
         {
             "test": test,
-            "names": [f"{layer} head {head}" for layer, head in test.heads],
+            "names": [named(layer, head) for layer, head in test.heads],
             "short": mediation.short(found.mediation, test.heads),
             "share": -sum(
                 one.closing for one in screening.shares if (one.unit.layer, one.unit.head) in set(test.heads)
             ),
-            "further": mediation.further(test),
+            "further": mediation.further(test, say),
         }
         for test in mediation.head_sets(found.mediation)
     ]
@@ -45,10 +50,10 @@ def _asked(review: Review, answer: Any, place: int) -> dict[str, Any]:
         "any_verified": any(row["test"].verified for row in tests),
         "tests": tests,
         "screened": [
-            {"name": f"{one.unit.layer} head {one.unit.head}", "share": one} for one in screening.ranked()
+            {"name": named(one.unit.layer, one.unit.head), "share": one} for one in screening.ranked()
         ],
         "paths": [
-            {"name": f"{path.layer} head {path.head}", "path": path, "tokens": path.tokens[:SHOWN_TOKENS]}
+            {"name": named(path.layer, path.head), "path": path, "tokens": path.tokens[:SHOWN_TOKENS]}
             for path in found.mediation.paths
         ],
         "ledger": found.ledger if found.ledger is not None and divided_anew(review, found.ledger) else None,
@@ -56,11 +61,12 @@ def _asked(review: Review, answer: Any, place: int) -> dict[str, Any]:
     }
 
 
-def fixed(review: Review) -> dict[str, Any] | None:
+def fixed(review: Review, phrases: Phrases | None = None) -> dict[str, Any] | None:
     """The fix with the rows of its tables; None where none was asked for."""
     answer = review.mitigated
     if answer is None:
         return None
+    say = phrases or english()
     found = answer.found
     again = found.again
     own = [] if again is None else _own_gaps(again, found)
@@ -74,17 +80,17 @@ def fixed(review: Review) -> dict[str, Any] | None:
             for one in found.judged_on.points
         ],
         "verdicts": [] if again is None else list(_verdicts(again)),
-        "gaps": [{"change": one, "said": _way(again, one)} for one in own],
-        "more_gaps": [{"change": one, "said": _way(again, one)} for one in others],
+        "gaps": [{"change": one, "said": _way(again, one, say)} for one in own],
+        "more_gaps": [{"change": one, "said": _way(again, one, say)} for one in others],
         "worse": [] if again is None else [*again.worse_off, *again.grown],
         "levelled_down": () if again is None else again.levelled_down,
         "groups": [
-            {"change": one, "said": _way(again, one), "agreement": _agreement(again, one)}
+            {"change": one, "said": _way(again, one, say), "agreement": _agreement(again, one)}
             for one in answer.cost_by_group()
         ],
         "everybody": []
         if again is None
-        else [{"change": one, "said": _way(again, one)} for one in again.side_effects],
+        else [{"change": one, "said": _way(again, one, say)} for one in again.side_effects],
     }
 
 
@@ -104,13 +110,13 @@ def _verdicts(again: Any) -> Iterator[dict[str, Any]]:
         yield {"before": one, "after": then}
 
 
-def _way(again: Any, one: Any) -> str:
+def _way(again: Any, one: Any, say: Phrases) -> str:
     """What is known of a change, in words."""
     if one in again.improved:
-        return "smaller beyond noise" if one.is_gap else "better beyond noise"
+        return say.plain("fix.smaller_beyond_noise" if one.is_gap else "fix.better_beyond_noise")
     if one in again.worsened or one.decision == "worse":
-        return "larger beyond noise" if one.is_gap else "worse beyond noise"
-    return one.reason or "not beyond noise"
+        return say.plain("fix.larger_beyond_noise" if one.is_gap else "fix.worse_beyond_noise")
+    return one.reason or say.plain("fix.not_beyond_noise")
 
 
 def _agreement(again: Any, change: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .card import name as in_markdown
-from .wording import NONE, number
-
-NOT_SAID = "not said"
+from .phrases import Phrases, english
+from .wording import NONE, number, worded
 
 
 class CategoryLike(Protocol):
@@ -76,20 +76,22 @@ class Publication:
     auditor: str = ""  # who is independent of the tool
 
 
-def section(made: LawLike, publication: Publication | None = None) -> Markup:
+def section(made: LawLike, publication: Publication | None = None, say: Phrases | None = None) -> Markup:
     """The section as HTML in the style of the report: a table by sex, one by race, one of both. It has no verdict.
 
     Every name is escaped; every number comes from the record. The id of the section is `local-law-144`.
     """
-    return Markup(_rendered("local_law_144.html.j2", made, publication, escape=True))
+    return Markup(_rendered("local_law_144.html.j2", made, publication, say or english(), escape=True))
 
 
 def markdown(made: LawLike, publication: Publication | None = None) -> str:
     """The same as Markdown, from a heading of the second level on."""
-    return _rendered("local_law_144.md.j2", made, publication, escape=False)
+    return _rendered("local_law_144.md.j2", made, publication, english(), escape=False)
 
 
-def _rendered(template: str, made: LawLike, publication: Publication | None, *, escape: bool) -> str:
+def _rendered(
+    template: str, made: LawLike, publication: Publication | None, say: Phrases, *, escape: bool
+) -> str:
     environment = Environment(
         loader=PackageLoader("clinometer.visualizers"),
         autoescape=escape,
@@ -98,18 +100,20 @@ def _rendered(template: str, made: LawLike, publication: Publication | None, *, 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, name=in_markdown, ratio=number)
+    environment.filters.update(number=number, name=in_markdown, ratio=number, worded=partial(worded, say=say))
+    environment.globals.update(t=say)
     said = publication or Publication()
+    not_said = say.plain("local-law-144.not_said")
+    rate = say.plain("word.selection_rate" if made.rate == "selection rate" else "word.scoring_rate")
     facts: Mapping[str, str] = {
-        "Date of the audit": said.audited or NOT_SAID,
-        "Audited by": said.auditor or NOT_SAID,
-        "Date on which the tool was first used": said.distributed or NOT_SAID,
-        "Source and explanation of the data": said.source or NOT_SAID,
-        "Applicants": number(made.n),
-        "Rate": made.rate
-        + (
-            "" if made.median is None else f": share strictly above {made.median:g}, the median of all scores"
-        ),
+        say.plain("local-law-144.audited"): said.audited or not_said,
+        say.plain("local-law-144.auditor"): said.auditor or not_said,
+        say.plain("local-law-144.distributed"): said.distributed or not_said,
+        say.plain("local-law-144.source"): said.source or not_said,
+        say.plain("local-law-144.applicants"): number(made.n),
+        say.plain("local-law-144.rate"): rate
+        if made.median is None
+        else say.plain("local-law-144.above_the_median", rate=rate, median=f"{made.median:g}"),
     }
     tables = [
         {
@@ -120,5 +124,5 @@ def _rendered(template: str, made: LawLike, publication: Publication | None, *, 
         for table in dict.fromkeys(one.table for one in made.categories)
     ]
     return environment.get_template(template).render(
-        law=made, tables=tables, facts=facts, selecting=made.rate == "selection rate", NONE=NONE
+        law=made, rate=rate, tables=tables, facts=facts, selecting=made.rate == "selection rate", NONE=NONE
     )

@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from .fonts import label
 from .palette import BAND, BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
+from .phrases import Phrases, english
 from .wording import interval, number, signed
 
 ROW = 0.44  # inches
@@ -118,12 +119,13 @@ def short(found: MediationLike, heads: Heads) -> str:
     return " + ".join(f"L{layers.index(layer)}.H{head}" for layer, head in heads)
 
 
-def further(test: TestLike) -> str:
+def further(test: TestLike, say: Phrases | None = None) -> str:
     """How many other sets of as many heads move the metric at least as far."""
+    said = (say or english()).plain
     if test.random_rank is None:
-        return "no other set of as many heads"
+        return said("heads-out.no_other_set")
     as_far = round(test.random_rank * (1 + test.n_random)) - 1
-    return f"{as_far} of {test.n_random} random sets move it as far"
+    return said("heads-out.as_far", n=as_far, all=test.n_random)
 
 
 def head_chart(found: MediationLike) -> Figure:

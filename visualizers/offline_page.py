@@ -1,6 +1,7 @@
 """The explorer as one file: script, words and maps inside, nothing asked of any server."""
 
 import base64
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -14,6 +15,7 @@ from ..scenes import Gap, Scene
 from .explorer_payload import BUDGET, index, pack_page
 
 LANGUAGE = "en"
+AT_ONCE = 400_000  # bytes of the first example's arrays up to which they are not compressed
 # In the order in which they are joined: later parts use earlier ones.
 PARTS = ("explorer_values", "explorer_drawing", "explorer_example", "explorer_heads", "explorer")
 
@@ -68,6 +70,9 @@ def whole_page(
         DataError: not even the scores of all examples fit.
     """
     made = pack_page([*scenes, *others], budget=budget)
+    first = [scene.id for scene in scenes].index(chosen["example"])
+    # A browser unpacks in steps, between which it reads the rest of the page: what is seen first does not wait for them.
+    plain = made[first].first.raw <= AT_ONCE
     state = index(scenes, others, gap=gap, names=names, title=title, live=False, phrases=phrases())
     environment = Environment(
         loader=PackageLoader("clinometer.visualizers"),
@@ -81,10 +86,16 @@ def whole_page(
         title=title or phrases()["title"],
         style=style(),
         fallback=fallback,
-        first=[scene.id for scene in scenes].index(chosen["example"]),
+        first=first,
+        plain=plain,
         state={**state, "page": True, "runs": False, "chosen": dict(chosen)},
         scenes=[
-            {"words": one.words, "first": _text(one.first.data), "maps": _text(one.maps.data)} for one in made
+            {
+                "words": one.words,
+                "first": _text(gzip.decompress(one.first.data) if plain and place == first else one.first.data),
+                "maps": _text(one.maps.data),
+            }
+            for place, one in enumerate(made)
         ],
         module=_text(script().encode()),
     )

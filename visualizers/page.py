@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,8 +18,9 @@ from . import answers, faithful, gaps, ledger, local_law_section
 from .fonts import MISSING, shorten, undrawable
 from .local_law_section import Publication
 from .palette import MARKS
+from .phrases import LANGUAGE, Phrases, phrases
 from .plates import Drawn, data_uri, draw, drawn_metrics
-from .wording import gap_sentence, interval, number, opening, p_value, signed, spoken
+from .wording import gap_sentence, interval, number, opening, p_value, signed, spoken, worded
 
 Row = TypeVar("Row", Cell, Finding)
 LATER = ("curves", "law")  # fields of a review that older ones lack
@@ -27,7 +29,9 @@ BESIDE = re.compile(r'<p class="beside">.*?</p>\n')
 SKEWED = 15  # measures shown before "all"
 
 
-def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") -> str:
+def render(
+    review: Review, drawn: Drawn | None = None, *, explorer: str = "", language: str = LANGUAGE
+) -> str:
     """The whole report as one HTML file: no network, no file beside it, the same text for the same review.
 
     Every name from the data is escaped; every number comes from the records. The picker of heads is the only
@@ -37,7 +41,13 @@ def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") ->
         review: the review.
         drawn: its pictures, where they were drawn already.
         explorer: the name of the file of an explorer that lies beside the page; the page links to it.
+        language: of the page's phrases (`phrases.phrases`). Figures with their captions, and what the records say, stay as
+            they are.
+
+    Raises:
+        UsageError: there are no phrases in the language, or not all.
     """
+    say = phrases(language)
     drawn = drawn or draw(review)
     environment = Environment(
         loader=PackageLoader("clinometer.visualizers"),
@@ -51,13 +61,14 @@ def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") ->
         signed=signed,
         p=p_value,
         spoken=spoken,
-        sentence=gap_sentence,
+        sentence=partial(gap_sentence, say=say),
+        worded=partial(worded, say=say),
         opening=opening,
         shorten=shorten,
         by_metric=_by_metric,
     )
     environment.globals.update(
-        interval=interval, MARKS=MARKS, MISSING=MISSING, other=ledger.other, total=ledger.shares_total
+        t=say, interval=interval, MARKS=MARKS, MISSING=MISSING, other=ledger.other, total=ledger.shares_total
     )
     shown = [
         {"name": p.name, "kind": p.kind, "about": p.about, "alt": p.alt, "src": data_uri(drawn.png[p.name])}
@@ -84,7 +95,7 @@ def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") ->
         swept=_swept(review.curves),
         no_curves=review.curves if isinstance(review.curves, str) else "",
         not_drawn=getattr(review.curves, "notes", ()),
-        city="" if review.law is None else _law(review),
+        city="" if review.law is None else _law(review, say),
         measures=_measures(review.measures) if review.measures else [],
         measure_cells=[c for c in review.measures.cells if c.group != gaps.EVERYBODY]
         if review.measures
@@ -99,11 +110,16 @@ def render(review: Review, drawn: Drawn | None = None, *, explorer: str = "") ->
             }
             for view, shown_heads in zip(review.views, drawn.heads, strict=True)
         ],
-        asked=answers.asked(review),
-        fixed=answers.fixed(review),
+        asked=answers.asked(review, say),
+        fixed=answers.fixed(review, say),
         methods=[] if review.faithfulness is None else faithful.ordered(review.faithfulness),
         command=_command(review),
-        not_assessed=_not_assessed(review),
+        not_assessed=_not_assessed(review, say),
+        roles=[
+            ("prepared by", say("sign-off.prepared_by")),
+            ("reviewed by", say("sign-off.reviewed_by")),
+            ("approved by", say("sign-off.approved_by")),
+        ],
         boxes=undrawable(_names(review)),
     )
 
@@ -201,7 +217,7 @@ def _known(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _law(review: Review) -> Markup:
+def _law(review: Review, say: Phrases) -> Markup:
     """The tables of Local Law 144; the day of the audit is that of the review where nobody said another."""
     found = review.law
     said = Publication(
@@ -210,7 +226,7 @@ def _law(review: Review) -> Markup:
         source=found.source,
         auditor=found.auditor,
     )
-    return local_law_section.section(found.tables, said)
+    return local_law_section.section(found.tables, said, say)
 
 
 def _measures(audit: Audit) -> list[dict[str, Any]]:
@@ -250,22 +266,22 @@ def _names(review: Review) -> Iterator[str]:
         yield from (view.title, *view.labels)
 
 
-def _not_assessed(review: Review) -> Iterator[str]:
+def _not_assessed(review: Review, say: Phrases) -> Iterator[str]:
     for finding in review.audit.findings:
         if finding.verdict == "not assessed":
-            yield f"{gap_sentence(finding)}."
+            yield f"{gap_sentence(finding, say)}."
     if isinstance(review.curves, str):
-        yield "Calibration and other thresholds were not looked at."
+        yield say.plain("limits.no_curves")
     if review.measures is None:
-        yield "Measures that explanation adds were not tested across groups."
+        yield say.plain("limits.no_measures")
     if not review.ledgers:
-        yield "No gap was divided among features: there is no ledger."
+        yield say.plain("limits.no_ledger")
     if not review.views:
-        yield "No attention map was kept."
+        yield say.plain("limits.no_view")
     if not review.why:
-        yield "No head was taken out of the model: what heads do to a gap was not tested."
+        yield say.plain("limits.no_head")
     if review.mitigated is None:
-        yield "No fix was tried."
+        yield say.plain("limits.no_fix")
 
 
 def _command(review: Review) -> str:

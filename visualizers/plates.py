@@ -49,8 +49,8 @@ class Plate:
     """One figure with the sentence that says what it shows."""
 
     name: str
-    # rates, gaps, intersections, errors, calibration, thresholds, slices, attribution, ledger, parts, asked-ledger, heads-out, fixes,
-    # faithfulness, heads or map
+    # rates, gaps, intersections, errors, calibration, thresholds, slices, attribution, ledger, parts, asked-ledger,
+    # heads-out, fixes, faithfulness, heads or map
     kind: str
     about: str  # metric, or position of the ledger, question or view
     figure: Figure

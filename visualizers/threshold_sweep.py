@@ -135,8 +135,8 @@ def describe(record: SweepLike) -> str:
     _shown(record)
     there = np.flatnonzero(np.isfinite(record.gap))
     head = (
-        f"{opening(spoken(record.metric))} by {shorten(record.attribute, IN_SENTENCE)} over {len(record.threshold)} thresholds of "
-        f"{shorten(record.score, IN_SENTENCE)}, n = {number(record.n)} rows"
+        f"{opening(spoken(record.metric))} by {shorten(record.attribute, IN_SENTENCE)} over {len(record.threshold)} "
+        f"thresholds of {shorten(record.score, IN_SENTENCE)}, n = {number(record.n)} rows"
     )
     if not there.size:
         return f"{head}: at no threshold have two groups enough rows to be compared."

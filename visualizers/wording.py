@@ -4,8 +4,20 @@ import math
 
 from ..records import Finding
 from .fonts import shorten
+from .phrases import Phrases, english
 
 NONE = "–"
+# Each verdict and status of the records, and the phrase of the page.
+WORDS = {
+    "within tolerance": "word.within_tolerance",
+    "exceeds tolerance": "word.exceeds_tolerance",
+    "inconclusive": "word.inconclusive",
+    "not assessed": "word.not_assessed",
+    "ok": "word.ok",
+    "insufficient": "word.insufficient",
+    "suppressed": "word.suppressed",
+    "undefined": "word.undefined",
+}
 IN_SENTENCE = 48  # columns that a name may take in a sentence; tables give it whole
 
 
@@ -50,16 +62,28 @@ def spoken(name: str) -> str:
     return name if "[" in name else name.replace("_", " ")
 
 
-def gap_sentence(finding: Finding) -> str:
+def gap_sentence(finding: Finding, say: Phrases | None = None) -> str:
     """One comparison in one sentence, with its interval and its denominators."""
-    names = [shorten(name, IN_SENTENCE) for name in (finding.group, finding.reference, finding.attribute)]
-    pair = f"{shorten(spoken(finding.metric), IN_SENTENCE)}, {names[0]} minus {names[1]} ({names[2]})"
+    said = (say or english()).plain
+    names = {
+        name: shorten(getattr(finding, name), IN_SENTENCE) for name in ("group", "reference", "attribute")
+    }
+    names["metric"] = shorten(spoken(finding.metric), IN_SENTENCE)
     if finding.estimate is None:
-        return f"{pair}: no estimate, {finding.reason or finding.status}"
-    return (
-        f"{pair}: {signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}, "
-        f"n = {number(finding.n_group)} and {number(finding.n_reference)}"
+        return said("sentence.no_estimate", **names, reason=finding.reason or finding.status)
+    return said(
+        "sentence.gap",
+        **names,
+        gap=signed(finding.estimate),
+        interval=interval(finding.low, finding.high, sign=True),
+        n_group=number(finding.n_group),
+        n_reference=number(finding.n_reference),
     )
+
+
+def worded(word: str, say: Phrases | None = None) -> str:
+    """A verdict or a status in the words of the page."""
+    return (say or english())(WORDS[word])
 
 
 def opening(text: str) -> str:

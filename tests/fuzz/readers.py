@@ -379,6 +379,50 @@ def _read_parquet(folder: Path) -> Any:
     return read(folder / "rows.parquet")
 
 
+# Saved data sets
+
+
+def _dataset() -> Files:
+    import pyarrow as pa
+
+    def save(folder: Path) -> None:
+        table = _evidence().table
+        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as stream:
+            stream.write_table(table)
+        state = {
+            "_data_files": [{"filename": "data-00000-of-00001.arrow"}],
+            "_fingerprint": "0",
+            "_split": None,
+        }
+        (folder / "state.json").write_bytes(as_json(state))
+        info = {
+            "features": {"sex": {"_type": "Value"}, "label": {"names": ["no", "yes"], "_type": "ClassLabel"}}
+        }
+        (folder / "dataset_info.json").write_bytes(as_json(info))
+
+    return _written(save)
+
+
+def _dataset_changed(draw: Random, files: Files) -> Files:
+    name = draw.choices([*sorted(files)], (1, 2, 3))[0]
+    if name.endswith(".arrow"):
+        return {**files, name: bytes_changed(draw, files[name])}
+    return text_file(name, _json, as_json)(draw, files)
+
+
+def _read_dataset(folder: Path) -> Any:
+    from clinometer.source_files import saved_dataset
+
+    saved_dataset(folder)
+    return folder
+
+
+def _dataset_audited(folder: Path) -> object:
+    from clinometer.sources import scan
+
+    return _audited(scan(folder, label="label", prediction="prediction", groups=("sex",)).counted())
+
+
 # Traces
 
 
@@ -565,6 +609,13 @@ READERS = (
     Reader(name="evidence-csv", valid=_csv, changed=_csv_changed, read=_read_csv, use=_audited),
     Reader(
         name="evidence-parquet", valid=_parquet, changed=_parquet_changed, read=_read_parquet, use=_audited
+    ),
+    Reader(
+        name="saved-data-set",
+        valid=_dataset,
+        changed=_dataset_changed,
+        read=_read_dataset,
+        use=_dataset_audited,
     ),
     Reader(name="trace", valid=_trace, changed=_trace_changed, read=_read_trace, use=_looked_at),
     Reader(name="review", valid=_review, changed=_review_changed, read=_read_review, use=_in_other_forms),

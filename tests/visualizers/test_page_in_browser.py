@@ -22,7 +22,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         why=(drawn_gap(token=SCRIPT), drawn_gap(verified=False, group=HOSTILE[3], reference=HOSTILE[8])),
         mitigated=drawn_fix(name=HOSTILE[5]),
     )
-    path.write_text(page.render(made), encoding="utf-8")
+    path.write_text(page.render(made, explorer="explorer.html"), encoding="utf-8")
+    path.with_name("explorer.html").write_text("<h1>heads</h1>", encoding="utf-8")
     return path
 
 
@@ -126,6 +127,20 @@ def test_heads_are_chosen_by_keyboard(browser: Any, report: Path, heard: dict[st
     for _ in range(5):
         tab.keyboard.press("ArrowUp")
     assert "layer 0, head 1" in str(chosen.get_attribute("aria-label"))
+    tab.close()
+    assert heard["errors"] == [] and heard["console"] == []
+
+
+def test_the_link_to_the_explorer_opens_the_file_beside(
+    browser: Any, report: Path, heard: dict[str, list[str]]
+) -> None:
+    tab = visit(browser, report, heard, SIZES[1])
+    link = tab.locator(".beside a")
+    link.click()
+    assert tab.url == report.with_name("explorer.html").as_uri() and tab.inner_text("h1") == "heads"
+    tab.go_back()
+    tab.emulate_media(media="print")
+    assert not link.is_visible(), "paper opens nothing"
     tab.close()
     assert heard["errors"] == [] and heard["console"] == []
 

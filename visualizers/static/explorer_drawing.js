@@ -29,8 +29,8 @@ function asking(model) {
 
 /** An example as it is drawn: its words, its small arrays, and the maps that have come. */
 async function loadScene(ask, place) {
-  const { words, buffers } = await ask("scene", { place });
-  const arrays = unpack(words.layout, await gunzip(buffers[0]));
+  const { words, plain, buffers } = await ask("scene", { place }); // plain: not compressed, so that nothing waits for it
+  const arrays = unpack(words.layout, plain ? buffers[0].buffer : await gunzip(buffers[0]));
   const [layers, heads] = arrays.importance.shape.slice(1);
   const scene = { ...words, place, arrays, nLayers: layers, nHeads: heads, whole: null, held: new Map(), waiting: new Set() };
   scene.self = scene.queries === null;

@@ -207,6 +207,6 @@ export function moved(key, row, column, rows, columns) {
 
 async function gunzip(bytes) {
   if (!bytes || !bytes.byteLength) return new ArrayBuffer(0);
-  // The body of an answer, not of a Blob: that one is fetched from another process, which is busy while a page loads.
+  // The body of an answer, not of a Blob: that one comes from another process, which is busy while a page loads.
   return new Response(new Response(bytes).body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
