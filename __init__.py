@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     from .shard_runs import Work as Work
     from .sharded_evidence import EvidenceRun as EvidenceRun
     from .sharded_evidence import evidence as evidence
+    from .small_cells import without_small_cells as without_small_cells
     from .sources import scan as scan
     from .variant_comparison import compare_models as compare_models
     from .visualizers.explorer import Explorer as Explorer
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     from .visualizers.figures import alt_text as alt_text
     from .visualizers.figures import figure as figure
     from .visualizers.highlights import highlights as highlights
+    from .verified_reviews import verify as verify
     from .withheld_text import without_text as without_text
 
 
@@ -251,8 +253,10 @@ _WHERE = {
     "trace_generation": ".interpret.generation",
     "tune_on_copies": ".interpret.augmentation",
     "variant": ".interpret.variants",
+    "verify": ".verified_reviews",
     "view": ".interpret.head_effects",
     "why": ".explained_gap",
+    "without_small_cells": ".small_cells",
     "without_text": ".withheld_text",
     "word_differences": ".bias.words",
     "word_effects": ".bias.words",
@@ -374,8 +378,10 @@ __all__ = [
     "trace_generation",
     "tune_on_copies",
     "variant",
+    "verify",
     "view",
     "why",
+    "without_small_cells",
     "without_text",
     "word_differences",
     "word_effects",

@@ -156,8 +156,8 @@ for _command in (
 
 def built() -> Any:
     """The command that `app` describes. The name of each flag's variable is said once, under Settings, not at each."""
-    command = typer.main.get_command(app)
-    for one in (command, *command.commands.values()):  # type: ignore[attr-defined]
+    command: Any = typer.main.get_command(app)
+    for one in (command, *command.commands.values()):
         for parameter in one.params:
             if hasattr(parameter, "show_envvar"):
                 parameter.show_envvar = False
@@ -169,7 +169,7 @@ def built() -> Any:
         except KeyboardInterrupt as stopped:  # typer would make an exit code of it, and lose what it says
             raise _Interrupted(*stopped.args) from None
 
-    command.invoke = interruptible  # type: ignore[method-assign]
+    command.invoke = interruptible
     return command
 
 

@@ -1,9 +1,10 @@
 """A copy of an audit or a review in which groups of few rows are withheld, with what would give them away.
 
-Withheld are, for a threshold N: every group with 1 to N - 1 rows; the smallest other group of its attribute where the rest
-and the total would tell its size; a whole intersection with such a group; and, of a group that is shown, every metric
-with a denominator of its own where one of them is 1 to N - 1. With these go the pairs they are in, summaries and notes of
-the attribute, and the parts of a review that count its rows in another way. Verdicts stay: they are what was decided.
+Withheld are, for a threshold N: every group with 1 to N - 1 rows; the smallest other group of its attribute where the
+rest and the total would tell its size, or that all those withheld are fewer than N; a whole intersection with such a group;
+and, of a group that is shown, every metric with a denominator of its own where one of them is 1 to N - 1. With these go the
+pairs they are in, summaries and notes of the attribute, and the parts of a review that count its rows in another way.
+Verdicts stay: they are what was decided.
 
 Not withheld is how many of the rows of a group that is shown were selected or failed (k), which may be few.
 """
@@ -51,8 +52,9 @@ def _withheld(made: Audit, fewer_than: int) -> dict[str, set[str]]:
         others = sorted((n, name) for name, n in groups.items() if n >= fewer_than)
         if JOINT in attribute:  # sums along both of its sides are known: one alone cannot be hidden
             small |= {name for _, name in others}
-        elif len(small) == 1 and others:
-            small.add(others[0][1])
+            others = []
+        while others and (len(small) < 2 or sum(groups[name] for name in small) < fewer_than):
+            small.add(others.pop(0)[1])
         found[attribute] = small
     return found
 

@@ -58,8 +58,8 @@ def rebuild(kind: Any, value: Any, known: Known, where: str = "") -> Any:
         if not isinstance(value, list) or len(value) != len(kind._fields):
             raise _wrong(where, f"a list of {len(kind._fields)}", value)
         hints = get_type_hints(kind)
-        pairs = zip(kind._fields, value, strict=True)
-        return kind(*(rebuild(hints[name], one, known, f"{where}.{name}") for name, one in pairs))
+        named = zip(kind._fields, value, strict=True)
+        return kind(*(rebuild(hints[name], one, known, f"{where}.{name}") for name, one in named))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, dict):
             raise _wrong(where, "an object", value)

@@ -24,7 +24,7 @@ FIELDS: Mapping[str, str] = {
     "attribution": "ids under other names",
     "certificate": "kept",
     "model": "kept",
-    "data": "kept: names of files and columns, hashes, counts of groups",
+    "data": "kept: names of files and columns, hashes, counts of groups; rows that could not be used are left out",
     "heads": "kept",
     "faithfulness": "ids under other names",
     "slices": "kept: values of group columns, and terms that somebody named",
@@ -33,11 +33,12 @@ FIELDS: Mapping[str, str] = {
     "why": "left out, and said to be: words and tokens of rows are in its findings",
     "mitigated": "left out, and said to be",
     "feature_notes": "kept",
-    "limits": "kept, and one is added",
+    "limits": "kept, but for the rows that they name, and one is added",
     "provenance": "kept",
     "sign_off": "kept: who signed",
 }
 MEASURE = re.compile(r"attribution\[(.*)\]", re.DOTALL)
+NAMED_ROWS = re.compile(r"(first rows?[^:]*|are in no number here): .*", re.DOTALL)
 Alias = Callable[[str], str]
 
 
@@ -73,10 +74,18 @@ def without_text(made: Review, *, salt: str | None = None) -> Review:
         faithfulness=None if made.faithfulness is None else _faithfulness(made.faithfulness, alias),
         why=(),
         mitigated=None,
-        limits=tuple(dict.fromkeys([*made.limits, NOTE, *_left_out(made)])),
+        data={key: value for key, value in made.data.items() if key != "left_out"},
+        slices=_unnamed(made.slices) if isinstance(made.slices, str) else made.slices,
+        curves=_unnamed(made.curves) if isinstance(made.curves, str) else made.curves,
+        limits=tuple(dict.fromkeys([*map(_unnamed, made.limits), NOTE, *_left_out(made)])),
         evidence=None,
         explorer=None,
     )
+
+
+def _unnamed(text: str) -> str:
+    """A sentence without the rows that it names at its end."""
+    return NAMED_ROWS.sub(r"\1: left out of this copy.", text)
 
 
 def _left_out(made: Review) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""All benchmarks, one after another, into one Markdown file with the machine, the versions and each line that was run.
+"""All benchmarks, one after another, into one Markdown file: the machine, the versions, each line that ran.
 
     python -m benchmarks --list                    # what there is, and about how long it takes
     python -m benchmarks                           # everything, hours

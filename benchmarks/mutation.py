@@ -1,4 +1,4 @@
-"""How many faults planted in `bias/` do its tests find? Mutants of cosmic-ray, drawn at random, tested one by one.
+"""How many faults planted in `bias/` do its tests find? Mutants of cosmic-ray, drawn at random.
 
     pip install cosmic-ray coverage pytest-cov          # none of them is needed for anything else
     python benchmarks/mutation.py --mutants 300 --seed 0

@@ -28,8 +28,9 @@ class ScoreCurves:
     @property
     def by_attribute(self) -> list[GroupReliability | GroupThresholds]:
         """All of them, attribute by attribute."""
-        made = (*self.reliability, *self.thresholds)
-        order = list(dict.fromkeys(one.attribute for one in (*self.thresholds, *self.reliability)))
+        made: list[GroupReliability | GroupThresholds] = [*self.reliability, *self.thresholds]
+        swept, binned = ([one.attribute for one in part] for part in (self.thresholds, self.reliability))
+        order = list(dict.fromkeys([*swept, *binned]))
         return sorted(made, key=lambda one: order.index(one.attribute))
 
 

@@ -25,6 +25,7 @@ from .weights import (
     check_weights,
     digest,
     dtype_named,
+    panics_refused,
     quantised,
     read_model,
     read_settings,
@@ -208,7 +209,9 @@ def load_hugging_face(
     if not kind.has_labels:
         how = {"candidates": candidates, "positive": positive}
     if kind.reads == "text":
-        texts = Texts(read_tokenizer(path), model, path.name, cut=kind.name == "sequence classification")
+        tokenizer = read_tokenizer(path)
+        with panics_refused(path.name):
+            texts = Texts(tokenizer, model, path.name, cut=kind.name == "sequence classification")
         provenance["tokenizer_sha256"] = digest(_files(path, TOKENIZER_FILES))
         provenance["longest_text"] = texts.longest
         subject = READERS[kind.name](model, texts, **how, **common)
@@ -303,6 +306,11 @@ def _padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subje
         raise ModelError(
             f"{subject.name} does not run in {dtype} on {subject.device}: {str(error).splitlines()[0]}. Load it with "
             "dtype='float32' or dtype='bfloat16'."
+        ) from error
+    except IndexError as error:
+        raise ModelError(
+            f"{subject.name} does not run on two short texts: its tokenizer gives numbers beyond the model's tables "
+            f"({error}). The tokenizer belongs to another model."
         ) from error
     if subject.provenance["quantisation"].startswith("torch dynamic"):
         return subject

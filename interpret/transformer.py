@@ -64,8 +64,9 @@ class Architecture:
         for categories in self.categories:
             if type(categories) is not int or categories < 0:
                 raise ValueError(f"categories are {self.categories!r}, expected whole numbers, 0 or more")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
-            raise ValueError(f"dropout is {self.dropout!r}, expected 0 to 1")
+        dropout: object = self.dropout
+        if not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
+            raise ValueError(f"dropout is {dropout!r}, expected 0 to 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
         if self.window is not None and (type(self.window) is not int or self.window < 0):

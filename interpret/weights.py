@@ -214,7 +214,7 @@ def unreadable(path: Path, error: Exception) -> ModelError:
 
 @contextmanager
 def panics_refused(name: str) -> Iterator[None]:
-    """An error of ours in place of what tokenizers raise: a bare Exception, or a panic, which is not even that.
+    """An error of ours in place of what tokenizers raise: a bare Exception, no end of calls, or a panic, which is neither.
 
     Raises:
         ModelError: the tokenizer's files do not fit together.
@@ -222,7 +222,8 @@ def panics_refused(name: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if type(error) is not Exception and type(error).__name__ != "PanicException":
+        known = type(error) is Exception or isinstance(error, RecursionError)
+        if not known and type(error).__name__ != "PanicException":
             raise
         raise ModelError(
             f"the tokenizer of {name} broke down over a text ({str(error)[:200]}): its files do not fit together. Save "

@@ -1,4 +1,4 @@
-"""Everything that is public, one a line: names with their parameters, verbs with their flags. `docs/api.txt` keeps it.
+"""Everything that is public, one a line: names with parameters, verbs with flags; `docs/api.txt` keeps it.
 
 python tests/public_names.py > docs/api.txt
 """

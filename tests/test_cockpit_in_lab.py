@@ -1,4 +1,4 @@
-"""Notebook 07's cockpit in real JupyterLab: a slider that the browser moves changes the verdict that Python reads."""
+"""Notebook 07's cockpit in real JupyterLab: a slider that the browser moves changes the verdict in Python."""
 
 import json
 from pathlib import Path

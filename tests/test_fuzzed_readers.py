@@ -1,4 +1,4 @@
-"""Readers of files that somebody else wrote: what is damaged is refused in one sentence; 100 cases each, 10,000 by hand.
+"""What is damaged is refused in one sentence: 100 cases of every reader here, 10,000 by hand.
 
 `cd tests && python -m fuzz --cases 10000` is the long run (`.ci/deep`); a case is made again by its reader and seed.
 """

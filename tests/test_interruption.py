@@ -73,7 +73,10 @@ def hidden(work):
     ("at", "arguments"),
     [
         ("clinometer.interpret.trace_files:_written", ["trace", "model", "rows.csv", "--out", "traces"]),
-        ("clinometer.interpret.methods:attribute", ["attribute", "model", "rows.csv", "--out", "marked.html"]),
+        (
+            "clinometer.interpret.methods:attribute",
+            ["attribute", "model", "rows.csv", "--out", "marked.html"],
+        ),
     ],
     ids=["trace", "attribute"],
 )
@@ -88,7 +91,18 @@ def test_a_review_that_is_stopped_while_it_writes_leaves_the_one_before(work):
     there = work / "review"
     there.mkdir(exist_ok=True)
     (there / "review.json").write_text("the one before", encoding="utf-8")
-    asked = ["review", "model", "rows.csv", "--label", "label", "--group", "sex", "--out", "review", "--force"]
+    asked = [
+        "review",
+        "model",
+        "rows.csv",
+        "--label",
+        "label",
+        "--group",
+        "sex",
+        "--out",
+        "review",
+        "--force",
+    ]
     ran = stop(work, "clinometer.visualizers.plates:save_figures", *asked, "--quiet")
     assert last_line(ran).startswith("interrupted: ")
     assert [path.name for path in there.iterdir()] == ["review.json"]
@@ -97,7 +111,11 @@ def test_a_review_that_is_stopped_while_it_writes_leaves_the_one_before(work):
 
 
 def test_a_signal_from_outside_in_the_middle_of_a_progress_bar(work):
-    command = [sys.executable, "-c", "import sys; from clinometer.cli import main; sys.exit(main(sys.argv[1:]))"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from clinometer.cli import main; sys.exit(main(sys.argv[1:]))",
+    ]
     asked = ["attribute", "model", "rows.csv", "--rows", "120"]
     with subprocess.Popen(
         [*command, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=work

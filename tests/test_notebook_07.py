@@ -1,4 +1,4 @@
-"""Notebook 07: the planted fault stops the gate, every exit code is a real one, and a saved review answers later."""
+"""Notebook 07: the planted fault stops the gate, exit codes are real ones, a saved review answers later."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tables of Local Law 144 in a review: asked for by columns or by a policy's name, printed, saved, read back."""
+"""The tables of Local Law 144 in a review: asked for by columns or a policy's name, printed, saved, read back."""
 
 import dataclasses
 import json

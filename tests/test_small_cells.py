@@ -78,9 +78,12 @@ def test_what_is_left_tells_no_withheld_size() -> None:
             assert hidden and len(hidden) >= min(2, len({c.group for c in cells}))
 
 
-def test_two_small_groups_hide_one_another() -> None:
-    copy = without_small_cells(audited({"a": 60, "b": 4, "c": 5}), 10)
-    assert suppressed(copy, "g") == {"b", "c"}
+def test_two_small_groups_hide_one_another_where_both_together_are_enough() -> None:
+    made = audited({"a": 90, "b": 60, "c": 5, "d": 6})
+    assert suppressed(without_small_cells(made, 10), "g") == {"c", "d"}
+    assert suppressed(without_small_cells(made, 12), "g") == {"b", "c", "d"}, (
+        "5 and 6 are 11: all but the rest"
+    )
 
 
 def test_a_denominator_of_its_own_hides_all_such_metrics_of_its_group() -> None:

@@ -267,5 +267,5 @@ def test_a_line_without_end_is_read_or_refused(tmp_path: Path) -> None:
     (tmp_path / "long.csv").write_text(f"id,p,g\na,1,x\nb,0,{'y' * 3_000_000}\n", encoding="utf-8")
     made = evidence_files.read(tmp_path / "long.csv", prediction="p", groups=("g",))
     assert len(made.group("g")[1] or "") == 3_000_000
-    with pytest.raises(DataError, match=r"."):
+    with pytest.raises(DataError, match=r"cannot be read as a table.*Line: 3"):
         cm.scan(tmp_path / "long.csv", prediction="p", groups=("g",)).counted()

@@ -1,6 +1,7 @@
-"""Threats of SECURITY.md to those who run and read: names that want to be run, to steer a terminal, to call home."""
+"""Threats to those who run and read: names that want to be run, steer a terminal, or call home."""
 
 import ast
+import dataclasses
 import os
 import re
 import socket
@@ -19,7 +20,10 @@ import clinometer.cli as cli
 from clinometer import evidence_files
 from clinometer.bias.audit import audit
 from clinometer.interpret.edits import save
+from clinometer.review import to_json
 from clinometer.visualizers import page, picture_folder, plates
+from clinometer.withheld_text import without_text
+from reference.reviews import sample_review
 from reference.subjects import applicants, fitted
 
 MODULES = [
@@ -166,6 +170,22 @@ def test_names_do_not_steer_the_terminal(
 def test_a_figure_is_named_so_that_it_stays_in_its_folder(slug: Callable[[str], str], name: str) -> None:
     made = slug(name)
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", made), "no dot, no slash, no blank, and short"
+
+
+def test_a_copy_without_text_names_no_row_that_could_not_be_used() -> None:
+    made = sample_review(rows=60, layers=1, heads=1)
+    told = "1 of 61 rows could not be used and are in no number here: 'Ada Lovelace (the label is Ada)'. All are listed."
+    other = "The gap of a and b (g) is not divided: 2 rows have no word; first rows: 'Ada Lovelace', 'x'. Leave them out."
+    made = dataclasses.replace(
+        made,
+        data={**made.data, "left_out": [[3, "Ada Lovelace", "the label is 'Ada'"]]},
+        limits=(*made.limits, told, other),
+        slices="2 rows have no group; first rows: 'Ada Lovelace'",
+    )
+    copy = without_text(made)
+    assert "Ada" in to_json(made) and "Ada" not in to_json(copy)
+    assert "1 of 61 rows could not be used and are in no number here: left out of this copy." in copy.limits
+    assert set(made.limits[:-2]) <= set(copy.limits)
 
 
 # Nothing is sent

@@ -1,4 +1,4 @@
-"""Numbers beside marks, each where nothing covers it: near its mark where there is room, else at the end of a line."""
+"""Numbers beside marks, where nothing covers them: near the mark where there is room, else at a line's end."""
 
 import itertools
 import math

@@ -92,7 +92,9 @@ def whole_page(
         scenes=[
             {
                 "words": one.words,
-                "first": _text(gzip.decompress(one.first.data) if plain and place == first else one.first.data),
+                "first": _text(
+                    gzip.decompress(one.first.data) if plain and place == first else one.first.data
+                ),
                 "maps": _text(one.maps.data),
             }
             for place, one in enumerate(made)

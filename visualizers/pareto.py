@@ -75,9 +75,10 @@ class ParetoLike(Protocol):
 def pareto_chart(points: ParetoLike, chosen: str | None = None) -> Figure:
     """Each fix as a numbered mark with its two intervals; a list below says which is which, and what it costs.
 
-    No number lies on another or on a mark: where marks crowd, a line leads from the mark to its number. A hollow mark is dominated by another beyond noise; a diamond is the rows without a fix; a ring is the chosen one. A
-    fix without a utility or a gap keeps its line in the list. Better is towards the side that the axes name. Overlapping
-    intervals do not mean that two fixes are alike: on the same rows their difference is known more closely than either.
+    No number lies on another or on a mark: where marks crowd, a line leads from the mark to its number. A hollow mark is
+    dominated by another beyond noise; a diamond is the rows without a fix; a ring is the chosen one. A fix without a
+    utility or a gap keeps its line in the list. Better is towards the side that the axes name. Overlapping intervals do
+    not mean that two fixes are alike: on the same rows their difference is known more closely than either.
     """
     shown = list(points.points)[:MOST_POINTS]
     with drawing():

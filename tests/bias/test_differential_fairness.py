@@ -92,3 +92,35 @@ def test_refusals():
         differential_fairness({"a": {"yes": -1, "no": 3}, "b": {"yes": 1, "no": 1}})
     with pytest.raises(UsageError, match="confidence is 2"):
         differential_fairness({"a": {"yes": 1, "no": 0}}, confidence=2)
+
+
+def test_the_interval_by_hand():
+    made = differential_fairness({"a": {"yes": 1, "no": 1}, "b": {"yes": 3, "no": 1}})
+    # Two comparisons: z is the upper 1.25 % of the normal curve. var ln p = 1 / (k + a) - 1 / (n + 2 a).
+    # "no": ln(.5 / .3), var 1/1.5 - 1/3 + 1/1.5 - 1/5 = .8; "yes": ln(.7 / .5), var 1/3 + 1/3.5 - 1/5 = .419.
+    assert made.low == 0.0
+    assert made.high == pytest.approx(math.log(0.5 / 0.3) + 2.2414027 * math.sqrt(0.8), abs=1e-6)
+    # Of many rows the lower end is above 0: 900 of 1000 beside 100 of 1000, "yes" and "no" alike.
+    made = differential_fairness(
+        {"a": {"yes": 900, "no": 100}, "b": {"yes": 100, "no": 900}}, concentration=1.0, confidence=0.9
+    )
+    half = 1.959964 * math.sqrt(1 / 901 + 1 / 101 - 2 / 1002)  # 5 % in two comparisons on two sides
+    assert made.epsilon == pytest.approx(math.log(901 / 101))
+    assert (made.low, made.high) == pytest.approx((made.epsilon - half, made.epsilon + half), abs=1e-6)
+    assert (made.confidence, made.concentration, made.n_comparisons) == (0.9, 1.0, 2)
+
+
+def test_one_group_alone_and_levels_at_the_edge():
+    alone = differential_fairness({"a": {"yes": 1, "no": 0}, "b": {"yes": 0, "no": 0}})
+    assert (alone.epsilon, alone.low, alone.high, alone.outcome, alone.likelier) == (None,) * 5
+    assert alone.n_comparisons == 0 and alone.without_rows == ("b",)
+    tied = differential_fairness({"a": {"yes": 2, "no": 2}, "b": {"yes": 3, "no": 3}})
+    assert tied.epsilon == 0.0 and tied.outcome is not None, "no gap is a finding, too"
+    with pytest.raises(DataError, match="there is the outcome 'yes'"):
+        differential_fairness({"a": {"yes": 1}})
+    for confidence in (0.0, 1.0):
+        with pytest.raises(UsageError, match="expected between 0 and 1"):
+            differential_fairness({"a": {"yes": 1, "no": 0}}, confidence=confidence)
+    for concentration in (-1.0, math.inf, math.nan):
+        with pytest.raises(UsageError, match="a number above 0"):
+            differential_fairness({"a": {"yes": 1, "no": 0}}, concentration=concentration)

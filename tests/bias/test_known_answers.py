@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clinometer.bias.counts import Counts, count, count_groups
-from clinometer.bias.exact import exact_exceeds_p
+from clinometer.bias.exact import exact_exceeds_p, is_small
 from clinometer.bias.gaps import (
     adverse_impact,
     average_absolute_odds_difference,
@@ -20,13 +20,19 @@ from clinometer.bias.gaps import (
 from clinometer.bias.groups import members
 from clinometer.bias.inequality import benefits, generalized_entropy
 from clinometer.bias.intervals import (
+    Means,
     clopper_pearson,
     exceeds_p,
     katz,
+    mean_interval,
     minimum_detectable_effect,
     newcombe,
+    newcombe_of_effective_n,
+    score_statistic,
     upper_bound_of_none,
+    welch,
     wilson,
+    wilson_of_effective_n,
 )
 from clinometer.bias.multiplicity import benjamini_hochberg, benjamini_yekutieli, holm
 from clinometer.errors import DataError
@@ -293,3 +299,95 @@ def test_the_exact_test_holds_its_size_where_the_score_test_does_not(n, toleranc
     assert worst["exact"] <= 0.05 + 1e-3
     if tolerance:
         assert worst["score"] > 0.05, "the control: the normal curve alone would reject too often"
+
+
+# Edges of the intervals and of the tests
+
+
+def test_the_score_test_where_one_rate_is_zero_or_one_is_the_pooled_test():
+    from scipy import stats
+
+    # 0 of 10 beside 3 of 10: pooled .15, and the same seen from the other end, 10 of 10 beside 7 of 10.
+    z = 0.3 / math.sqrt(0.15 * 0.85 * (1 / 10 + 1 / 10))
+    for counts in ((0, 10, 3, 10), (3, 10, 0, 10), (10, 10, 7, 10), (7, 10, 10, 10)):
+        assert exceeds_p(*counts) == pytest.approx(2 * stats.norm.sf(z), abs=1e-12)
+    assert float(score_statistic(0, 10, 3, 10, 0.0)) == pytest.approx(-z)
+    assert float(score_statistic(10, 10, 7, 10, 0.0)) == pytest.approx(z)
+
+
+def test_where_nothing_varies_the_score_statistic_is_zero_or_beyond_every_number():
+    none = score_statistic(np.array([0, 10]), 10, np.array([0, 20]), 20, 0.0)
+    assert none.tolist() == [0.0, 0.0], "both 0 of all, both all of all"
+    assert exceeds_p(0, 10, 0, 20) == exceeds_p(10, 10, 20, 20) == 1.0
+    # At a difference of 1 one rate is 1, the other 0: without variance.
+    assert score_statistic(np.array([5, 10]), 10, np.array([5, 0]), 10, 1.0).tolist() == [-math.inf, 0.0]
+    assert exceeds_p(10, 10, 0, 10, 1.0) == exceeds_p(5, 10, 5, 10, 1.0) == 1.0
+
+
+def test_the_exact_test_is_barnards_of_scipys_manual_and_its_limit_of_size():
+    # scipy's example of barnard_exact: 7 of 15 beside 12 of 15, p = .0682; the normal curve says .0582.
+    assert exact_exceeds_p(7, 15, 12, 15) == pytest.approx(0.06815, abs=2e-4)
+    assert exact_exceeds_p(10, 10, 0, 10, 1.0) == 1.0
+    # Two groups of 1 and 1, 1 beside 0: at rates of a half a quarter of draws on either side, a half in all.
+    assert exact_exceeds_p(1, 1, 0, 1) == pytest.approx(0.5)
+    # 40,000 tables are listed, and not one more.
+    assert is_small(199, 199) and not is_small(199, 200) and not is_small(40_000, 0)
+    assert is_small(39_999, 0)
+
+
+def test_one_row_and_what_is_no_rate():
+    assert wilson(0, 1) == pytest.approx((0.0, 3.841459 / 4.841459), abs=1e-6)
+    assert wilson(1, 1) == pytest.approx((1 / 4.841459, 1.0), abs=1e-6)
+    assert clopper_pearson(0, 1) == pytest.approx((0, 0.975)) and upper_bound_of_none(1) == pytest.approx(0.95)
+    assert wilson_of_effective_n(0.0, 0.5).low == 0 and wilson_of_effective_n(1.0, 0.5).high == 1
+    assert newcombe_of_effective_n(0.8, 70, 0.6, 80) == pytest.approx(newcombe(56, 70, 48, 80), abs=1e-12)
+    for counts in ((0, 0), (-1, 5), (6, 5)):
+        for make in (
+            lambda k, n: wilson(k, n),
+            lambda k, n: clopper_pearson(k, n),
+            lambda k, n: newcombe(k, n, 1, 2),
+            lambda k, n: newcombe(1, 2, k, n),
+            lambda k, n: exceeds_p(k, n, 1, 2),
+            lambda k, n: exceeds_p(1, 2, k, n),
+        ):
+            with pytest.raises(ValueError, match=f"{counts[0]} of {counts[1]} is no rate"):
+                make(*counts)
+    for rate_, n in ((-0.01, 5), (1.01, 5), (0.5, 0), (0.5, math.inf)):
+        with pytest.raises(ValueError, match="expected 0 <= rate <= 1 and n > 0"):
+            wilson_of_effective_n(rate_, n)
+    for confidence in (0.0, 1.0):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            wilson(1, 2, confidence)
+    for counts in ((0, 5, 1, 5), (1, 5, 0, 5)):
+        with pytest.raises(ValueError, match="no log interval"):
+            katz(*counts)
+
+
+def test_differences_of_means_beside_scipy_with_two_rows_and_without_variance():
+    from scipy import stats
+
+    first, second = np.array([1.0, 4.0]), np.array([0.0, 1.0, 1.5])
+    made, expected = welch(first, second), stats.ttest_ind(first, second, equal_var=False)
+    assert (made.estimate, made.df) == pytest.approx((2.5 - 2.5 / 3, expected.df))
+    assert made.exceeds_p() == pytest.approx(expected.pvalue)
+    assert made.interval() == pytest.approx(tuple(expected.confidence_interval()))
+    assert mean_interval(first) == pytest.approx(stats.t.interval(0.95, 1, loc=2.5, scale=1.5))
+    flat = welch(np.full(3, 2.0), np.full(3, 1.5))
+    assert (flat.estimate, flat.se, flat.df) == (0.5, 0.0, 4.0)
+    assert flat.interval() == (0.5, 0.5)
+    for one, two in ((first[:1], second), (second, first[:1])):
+        with pytest.raises(ValueError, match="two rows in each group"):
+            welch(one, two)
+    with pytest.raises(ValueError, match="two rows are needed"):
+        mean_interval(first[:1])
+
+
+def test_p_of_a_mean_against_a_tolerance():
+    from scipy import stats
+
+    # (1 - .4) / .5 = 1.2 on the near side, (1 + .4) / .5 = 2.8 on the far one, whatever the sign.
+    for estimate in (1.0, -1.0):
+        expected = stats.t.sf(1.2, 10) + stats.t.sf(2.8, 10)
+        assert Means(estimate, 0.5, 10).exceeds_p(0.4) == pytest.approx(expected)
+        still = Means(estimate, 0.0, 10)
+        assert (still.exceeds_p(1.0), still.exceeds_p(0.99)) == (1.0, 0.0)

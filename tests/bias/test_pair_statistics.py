@@ -184,3 +184,102 @@ def test_one_cluster_has_no_interval():
     assert flips(before > 0, after > 0, cluster=one).low is None
     with pytest.raises(DataError, match="one cluster"):
         rate_bound(np.array([True, False]), 0.1, cluster=np.zeros(2, dtype=np.int64))
+
+
+# Edges: few pairs, two clusters, nothing that varies
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "kind"),
+    [
+        (1, 0, "Clopper-Pearson"),
+        (19, 1, "Clopper-Pearson"),
+        (20, 1, "Wilson"),
+        (20, 0, "Clopper-Pearson"),
+        (20, 20, "Clopper-Pearson"),
+        (20, 19, "Wilson"),
+    ],
+)
+def test_below_twenty_pairs_and_at_no_or_only_flips_the_interval_is_exact(n, k, kind):
+    made = flips(np.zeros(n, dtype=bool), np.arange(n) < k)
+    assert made.interval == kind and (made.n, made.n_units, made.rate) == (n, n, k / n)
+    method = "beta" if kind == "Clopper-Pearson" else "wilson"
+    assert (made.low, made.high) == pytest.approx(proportion_confint(k, n, method=method), abs=1e-9)
+
+
+def test_two_clusters_are_enough_for_an_interval_of_flips_and_one_is_not():
+    before, after = np.zeros(8, dtype=bool), np.arange(8) % 4 < 1
+    after[0] = False  # one flip, in the second cluster
+    two, one = np.arange(8) // 4, np.zeros(8, dtype=np.int64)
+    made = flips(before, after, cluster=two)
+    assert made.interval == "Wilson at the effective number" and 0 <= made.low < made.rate < made.high <= 1
+    # The direction is the cluster-robust t of after minus before: means 0 and 1/4, with one degree of freedom.
+    assert (made.n_units, made.difference, made.direction_test) == (2, 0.125, "cluster-robust t")
+    ends = stats.ttest_1samp([0.0, 0.25], 0.0)
+    assert made.p_direction == pytest.approx(ends.pvalue)
+    assert (made.difference_low, made.difference_high) == pytest.approx(tuple(ends.confidence_interval()))
+    made = flips(before, after, cluster=one)
+    assert (made.low, made.high, made.interval) == (None, None, "none: one cluster")
+    assert (made.difference_low, made.p_direction, made.direction_test) == (None, None, "")
+    assert made.difference == 0.125, "what was seen is said all the same"
+    none = flips(before, before, cluster=two)
+    assert none.n_flipped == 0 and none.p_direction is None and none.difference == 0.0
+    words = flips(np.array(["a", "b"]), np.array(["a", "c"]))
+    assert (words.n_flipped, words.n_to_positive, words.difference, words.p_direction) == (1, None, None, None)
+
+
+def test_a_shift_of_one_pair_of_two_and_of_pairs_that_move_alike():
+    one = shift(np.array([0.25]), np.array([0.75]))
+    assert (one.mean, one.low, one.p, one.interval) == (0.5, None, None, "none: one pair or cluster")
+    assert (one.mean_absolute, one.mean_absolute_low, one.largest) == (0.5, None, 0.5)
+    two = shift(np.zeros(2), np.array([-0.25, 0.75]))
+    ends = stats.ttest_1samp([-0.25, 0.75], 0.0)
+    assert (two.low, two.high) == pytest.approx(tuple(ends.confidence_interval()))
+    assert two.p == pytest.approx(ends.pvalue) and two.interval == "paired t"
+    # The mean size is .5, its interval reaches far below 0, where no size is.
+    assert (two.mean_absolute, two.mean_absolute_low, two.largest) == (0.5, 0.0, 0.75)
+    assert two.mean_absolute_high == pytest.approx(0.5 + 12.7062047 * 0.25)
+    alike = shift(np.zeros(5), np.full(5, 0.5), replicates=50)
+    assert (alike.low, alike.high, alike.mean_absolute_low, alike.mean_absolute_high) == (0.5,) * 4
+
+
+def test_more_pairs_for_a_rate_by_hand():
+    # (1.644854 sqrt(.1 .9) + .841621 sqrt(.07 .93))^2 / .03^2 = 557.3 pairs, of which there are 100.
+    assert rate_bound(np.arange(100) < 7, 0.1).n_needed == 458
+    assert rate_bound(np.arange(100) < 90, 0.1).n_needed == 1, "one is the fewest that is said"
+    z = stats.norm.isf(0.01) * 0.3 + 0.8416212 * np.sqrt(0.07 * 0.93)
+    assert rate_bound(np.arange(100) < 7, 0.1, alpha=0.01).n_needed == np.ceil((z / 0.03) ** 2) - 100
+    at = rate_bound(np.arange(100) < 10, 0.1)
+    assert at.n_needed is None and at.estimate == 0.1
+    every = rate_bound(np.ones(10, dtype=bool), 0.5)
+    assert (every.upper, every.estimate) == (1.0, 1.0) and every.p == pytest.approx(2.0**-10)
+
+
+def test_from_thirty_clusters_on_they_are_no_longer_each_one_pair():
+    # One flip in the first cluster of three. 29 clusters: the bound is Clopper and Pearson's of 29 pairs at 1/87.
+    for clusters, counted in ((29, True), (30, False)):
+        n = 3 * clusters
+        made = rate_bound(np.arange(n) < 1, 0.1, cluster=np.arange(n) // 3)
+        k = clusters / n
+        of_clusters = stats.beta.ppf(0.95, k + 1, clusters - k)
+        assert abs(made.upper - of_clusters) < 1e-9 if counted else made.upper < of_clusters - 0.01
+
+
+def test_more_pairs_for_a_mean_by_hand_and_without_variance():
+    # 0, 2, 0, 2 ...: mean 1, variance 20/19 of 20 values; (1.644854 + .841621)^2 20/19 / .25^2 = 104.1.
+    values = np.tile([0.0, 2.0], 10)
+    for signed, sign in ((True, 1), (True, -1), (False, 1)):
+        made = mean_bound(sign * values, 0.75, signed=signed)
+        assert made.n_needed == 85
+        assert made.upper == pytest.approx(1 + stats.t.ppf(0.95, 19) * np.sqrt(20 / 19 / 20))
+    z = stats.norm.isf(0.01) + stats.norm.ppf(0.8)
+    tighter = mean_bound(values, 0.75, signed=False, alpha=0.01)
+    assert tighter.n_needed == np.ceil(20 / 19 * (z / 0.25) ** 2) - 20
+    assert mean_bound(values, 1.0, signed=False).n_needed is None, "at the tolerance no number settles it"
+    assert mean_bound(values, 9.0, signed=False).n_needed == 1
+    still = np.full(3, 0.5)
+    for tolerance, p in ((0.4, 0.0), (0.5, 1.0), (0.6, 1.0)):
+        assert mean_bound(still, tolerance, signed=False).p == p
+        assert mean_bound(-still, tolerance, signed=True).p == p
+    with pytest.raises(DataError):
+        mean_bound(np.zeros(1), 0.1, signed=True)

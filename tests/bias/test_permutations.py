@@ -9,8 +9,8 @@ from scipy import stats
 from clinometer.bias.exchangeable import gather
 from clinometer.bias.items import code_columns
 from clinometer.bias.itemsets import find_itemsets
-from clinometer.bias.permutations import _Shuffle, max_t
-from clinometer.bias.slice_effects import compare
+from clinometer.bias.permutations import Null, _Shuffle, max_t
+from clinometer.bias.slice_effects import bonferroni, compare
 from clinometer.bias.slice_masks import Masks
 from clinometer.errors import DataError, UsageError
 from reference.slice_search import max_t as slow_max_t
@@ -183,3 +183,51 @@ def test_too_few_permutations_are_refused():
     parts = searched({"c": list("uuvv")}, np.array([True, False, True, True]))
     with pytest.raises(UsageError, match="permutations is 98; 99 or more"):
         permuted(*parts, permutations=98)
+
+
+def test_adjusted_p_and_critical_value_by_hand():
+    null = Null(largest=np.arange(1.0, 100.0), beyond=np.array([0, 9, 99]))  # 99 permutations: 1, 2, ... 99
+    assert null.permutations == 99
+    # (1 + as large) / (1 + 99): nothing is as large as 200; 99 itself is; 50 to 99 are; all are.
+    z = np.array([200.0, 99.0, -99.0, 50.0, 49.5, 0.0])
+    assert null.adjusted(z) == pytest.approx([0.01, 0.02, 0.02, 0.51, 0.51, 1.0])
+    assert null.alone == pytest.approx([0.01, 0.1, 1.0])
+    # At 5 % of 100 four permutations may be as large: beyond 95 are 96 to 99.
+    assert (null.critical(0.05), null.critical(0.01), null.critical(0.009)) == (95.0, 99.0, np.inf)
+    # A statistic summed in float32 that comes within a ten-thousandth counts as a tie.
+    assert null.adjusted(np.array([99.00005, 99.001])) == pytest.approx([0.02, 0.01])
+
+
+def test_ninety_nine_permutations_are_enough():
+    parts = searched({"c": list("uuvv")}, np.array([True, False, True, True]))
+    assert permuted(*parts, permutations=99).permutations == 99
+
+
+def test_two_units_are_exchanged_in_two_ways():
+    # One of two units is in the slice: its value less the mean is +-.5, whose variance is .25, at every draw.
+    _, _, compared, chosen = searched({"c": list("uv")}, np.array([1.0, 0.0]))
+    assert compared.sd[chosen] == pytest.approx([0.5, 0.5]) and compared.z[chosen] == pytest.approx([1, -1])
+    assert compared.effect[chosen] == pytest.approx([1, -1])
+    assert compared.error[chosen] == pytest.approx([1, 1]), "sd over the weight 1 * 1 / 2"
+    # Four units, two in: sums of squares 1, so 2 * 2 / (4 * 3) = 1/3.
+    _, _, compared, chosen = searched({"c": list("uuvv")}, np.array([1.0, 1.0, 0.0, 0.0]))
+    assert compared.sd[chosen] == pytest.approx([np.sqrt(1 / 3)] * 2)
+    assert compared.z[chosen] == pytest.approx([np.sqrt(3), -np.sqrt(3)])
+
+
+def test_a_stratum_of_one_unit_says_nothing():
+    value = np.array([3.0, 2.5, 0.0, 1.0, 9.0])
+    columns = {"c": list("uuvvu")}
+    _, _, alone, chosen = searched({"c": list("uuvv")}, value[:4])
+    _, _, beside, also = searched(columns, value, stratum=np.array([0, 0, 0, 0, 1]))
+    assert beside.effect[also] == pytest.approx(alone.effect[chosen])
+    assert beside.z[also] == pytest.approx(alone.z[chosen])
+    assert beside.error[also] == pytest.approx(alone.error[chosen])
+
+
+def test_bonferronis_quantile():
+    assert bonferroni(0.05, 1) == pytest.approx(1.959964, abs=1e-6)
+    assert bonferroni(0.05, 10) == pytest.approx(2.807034, abs=1e-6)
+    assert bonferroni(0.05, 0) == bonferroni(0.05, 1), "no test is asked of as of one"
+    assert bonferroni(0.05, 3) == pytest.approx(stats.norm.isf(0.05 / 6))
+    assert bonferroni(0.0, 3) == np.inf

@@ -134,3 +134,43 @@ def test_falling_short_of_four_fifths():
 def test_refusals(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+def test_one_of_each_has_katzs_interval_and_none_has_not():
+    # ln 1 +- 1.96 sqrt(1 - 1/5 + 1 - 1/5).
+    ends = math.exp(1.959964 * math.sqrt(1.6))
+    assert ratio_interval(1, 5, 1, 5, method="katz") == pytest.approx((1 / ends, ends), rel=1e-6)
+    for table in ((0, 5, 3, 9), (3, 9, 0, 5)):
+        with pytest.raises(DataError, match=f"{table[0]} of {table[1]} over {table[2]} of {table[3]}: Katz"):
+            ratio_interval(*table, method="katz")
+    assert ratio_interval(3, 20, 10, 30) == koopman(3, 20, 10, 30)
+    assert ratio_interval(3, 20, 10, 30, method="miettinen_nurminen") == miettinen_nurminen(3, 20, 10, 30)
+    assert ratio_interval(3, 20, 10, 30, 0.9, method="katz") == katz(3, 20, 10, 30, 0.9)
+
+
+def test_one_row_each_and_what_is_refused_at_the_edge():
+    assert ratio_of_rates(1, 1, 1, 1) == 1.0 and ratio_of_rates(0, 1, 1, 1) == 0.0
+    assert ratio_of_rates(1, 1, 0, 1) is None
+    low, high = koopman(1, 1, 1, 1)
+    assert low == pytest.approx(1 / high) and low < 1
+    assert miettinen_nurminen(1, 1, 1, 1).low < low, "the variance of two rows is taken times 2"
+    for table in ((-1, 5, 1, 5), (1, 5, -1, 5), (1, 5, 6, 5), (1, 5, 0, 0)):
+        with pytest.raises(DataError, match="is no rate"):
+            ratio_of_rates(*table)
+    for confidence in (0.0, 1.0):
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            koopman(1, 5, 3, 9, confidence)
+    for least in (-0.8, math.inf, math.nan):
+        with pytest.raises(UsageError, match="a positive number is expected"):
+            falls_short_p(1, 5, 3, 9, least)
+    with pytest.raises(DataError, match=r"0 of 5, 0 of 9"):
+        falls_short_p(0, 5, 0, 9, 0.8)
+
+
+def test_the_statistic_where_nothing_varies():
+    assert float(score_of_ratio(0, 5, 0, 9, 0.8)) == 0.0, "every ratio fits 0 and 0"
+    assert float(score_of_ratio(5, 5, 9, 9, 1.0)) == 0.0
+    # All of 5 beside none of 9 at a ratio of 1: the root of Pearson's chi-square of that table.
+    expected = stats.chi2_contingency([[5, 0], [0, 9]], correction=False)[0]
+    assert float(score_of_ratio(5, 5, 0, 9, 1.0)) == pytest.approx(math.sqrt(expected))
+    assert float(score_of_ratio(0, 9, 5, 5, 1.0)) == pytest.approx(-math.sqrt(expected))

@@ -1,5 +1,7 @@
 """Bootstraps: scipy's intervals, laws of the draws, mistakes of other tools, refusals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -242,3 +244,101 @@ def test_degenerate_bca():
         flat.bca()
     same = bootstrap_rows(np.mean, np.ones(9), replicates=9, bca=True)[0]
     assert same.bca() == (1.0, 1.0)
+
+
+# Edges of what is asked for
+
+
+def test_draws_that_just_fit_the_memory_are_made(monkeypatch):
+    monkeypatch.setattr("clinometer.bias.resampling.MOST_BYTES", 100)
+    cells = np.asarray([[3, 1], [2, 4]])
+    # 50 draws of 4 cells of 8 bytes are 1,600, sixteen times what is held at once.
+    assert multinomial_draws(cells, 50).shape == (50, 2, 2)
+    with pytest.raises(UsageError, match=r"51 draws of 4 cells need 0.0 GiB: take bootstrap_cells"):
+        multinomial_draws(cells, 51)
+    # Parts of three draws are the same draws.
+    (parts,) = bootstrap_cells(lambda c: c[:, 0, 0] / c.sum(axis=(1, 2)), cells, 50, seed=4)
+    assert parts.draws * 10 == pytest.approx(multinomial_draws(cells, 50, seed=4)[:, 0, 0])
+
+
+def test_the_message_names_the_memory_that_draws_would_need():
+    with pytest.raises(UsageError, match=r"1000000 draws of 1000 cells need 7.5 GiB"):
+        multinomial_draws(np.ones(1000, dtype=np.int64), 1_000_000)
+
+
+def test_two_is_the_fewest_of_replicates_of_rows_and_of_clusters():
+    assert len(multinomial_draws(np.asarray([3, 1]), 2)) == 2
+    with pytest.raises(UsageError, match="1 replicates say nothing"):
+        multinomial_draws(np.asarray([3, 1]), 1)
+    (made,) = bootstrap_rows(np.mean, np.array([0.0, 1.0]), replicates=50)
+    assert set(made.draws.tolist()) <= {0.0, 0.5, 1.0} and made.estimate == 0.5
+    with pytest.raises(DataError, match=r"one row: drawing rows again .* Two are needed"):
+        bootstrap_rows(np.mean, np.array([0.0]))
+    pair = np.array([0, 0, 1])
+    (made,) = bootstrap_rows(np.mean, np.array([0.0, 1.0, 5.0]), cluster=pair, replicates=200, bca=True)
+    # Either cluster twice, or both: means .5, 2 and 5. Left out: the first leaves 5, the second .5.
+    assert set(made.draws.tolist()) == {0.5, 2.0, 5.0}
+    assert made.left_out.tolist() == [5.0, 0.5] and made.times.tolist() == [1.0, 1.0]
+    with pytest.raises(DataError, match="one cluster: drawing clusters again"):
+        bootstrap_rows(np.mean, np.zeros(3), cluster=np.zeros(3, dtype=int))
+    with pytest.raises(DataError, match="one cluster"):
+        poisson_totals(np.zeros(3, dtype=int), 1, 5, cluster=np.zeros(3, dtype=int))
+    assert poisson_totals(np.zeros(2, dtype=int), 1, 5, cluster=np.arange(2)).shape == (5, 1)
+
+
+def test_rows_that_stand_for_several_leave_one_of_them_out():
+    values, count = np.array([0.0, 3.0]), np.array([3, 1])
+    (made,) = bootstrap_rows(np.mean, values, count=count, replicates=20, bca=True)
+    assert made.estimate == 0.75
+    assert made.left_out.tolist() == [1.0, 0.0] and made.times.tolist() == [3.0, 1.0]
+    (cells,) = bootstrap_cells(lambda c: 3 * c[:, 1] / c.sum(axis=1), count, 20, bca=True)
+    assert cells.left_out == pytest.approx(made.left_out) and cells.times.tolist() == [3.0, 1.0]
+
+
+def test_weights_of_zero_are_weights_and_negative_ones_are_none():
+    cell = np.array([0, 0, 1])
+    assert poisson_totals(cell, 2, 40, weight=np.array([0.0, 0.0, 1.0]))[:, 0].tolist() == [0.0] * 40
+    for bad in (-1e-9, np.nan):
+        with pytest.raises(DataError, match="negative or no number at '1'"):
+            poisson_totals(cell, 2, 40, weight=np.array([1.0, bad, 1.0]))
+
+
+def test_codes_at_the_edge_of_their_axis():
+    assert count_cells([np.array([0, 2])], (3,)).tolist() == [1, 0, 1]
+    assert count_cells([np.zeros(0, dtype=int)], (3,)).tolist() == [0, 0, 0]
+    for code in ([3], [-1]):
+        with pytest.raises(DataError, match="0 to 2 is expected"):
+            count_cells([np.array(code)], (3,))
+    with pytest.raises(DataError, match="1 columns and 2 sizes"):
+        count_cells([np.array([0])], (3, 2))
+    with pytest.raises(DataError, match="counts of 0 or more, not all 0"):
+        multinomial_draws(np.array([0, 0]), 5)
+    with pytest.raises(DataError, match="cells hold '-1'"):
+        multinomial_draws(np.array([3, -1]), 5)
+
+
+def test_a_twentieth_of_undefined_replicates_is_borne_and_no_more():
+    def made(undefined):
+        return Bootstrapped(estimate=1.0, draws=np.arange(20.0 - undefined), n_undefined=undefined, seed=0)
+
+    assert made(1).se == pytest.approx(np.arange(19.0).std(ddof=1))
+    assert made(1).percentile(0.5) == pytest.approx((4.5, 13.5))
+    for ask in (lambda one: one.se, lambda one: one.percentile()):
+        with pytest.raises(DataError, match="undefined on 2 of 20 replicates"):
+            ask(made(2))
+
+
+def test_without_variance_among_those_left_out_nothing_is_accelerated():
+    flat = Bootstrapped(
+        estimate=2.0,
+        draws=np.arange(5.0),
+        n_undefined=0,
+        seed=0,
+        left_out=np.full(4, 2.0),
+        times=np.ones(4),
+    )
+    # As many draws below as above, counting half of the tie: no bias, so it is the percentile interval.
+    assert flat.bca(0.5) == pytest.approx(flat.percentile(0.5), abs=1e-9)
+    for draws in (np.full(5, 3.0), np.full(5, 1.0)):
+        with pytest.raises(DataError, match="every replicate is on one side"):
+            dataclasses.replace(flat, draws=draws).bca()

@@ -1,4 +1,4 @@
-"""Every reader of files that somebody else may have written: a valid file, its mutations, and the call that reads it."""
+"""Readers of files that somebody else may have written: a valid file, its mutations, and who reads it."""
 
 import functools
 import json

@@ -167,6 +167,54 @@ def test_every_kind_draws_and_is_quiet(
     quiet(heard)
 
 
+NOTHING_UNPACKS = """const made = new TransformStream({ transform: () => new Promise(() => {}) });
+globalThis.DecompressionStream = class { readable = made.readable; writable = made.writable; };"""
+
+
+def test_all_panels_are_drawn_before_any_map_is_unpacked(
+    browser: Any, pages: dict[str, Path], heard: Heard
+) -> None:
+    """In a browser that never unpacks anything: the words, the grid and the chosen head's map are there."""
+    tab = listening(browser.new_page(viewport={"width": 1280, "height": 900}), heard)
+    tab.add_init_script(NOTHING_UNPACKS)
+    tab.goto(pages["posts"].as_uri())
+    tab.wait_for_selector("[data-drawn=true]", timeout=60_000)
+    assert tab.locator(".tokens [role=option]").count() > 5
+    assert tab.locator(".heads [role=gridcell][aria-label]").count() > 5
+    colours = tab.locator(".map canvas:not([hidden])").first.evaluate(
+        """c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"""
+    )
+    assert colours > 3
+    tab.wait_for_timeout(300)
+    assert tab.locator("[data-ready=true]").count() == 0  # its maps never come
+    tab.close()
+    quiet(heard)
+
+
+COUNTED = """globalThis.drawn = 0;
+const clear = CanvasRenderingContext2D.prototype.clearRect;
+CanvasRenderingContext2D.prototype.clearRect = function (...given) {
+    if (this.canvas.closest(".heads")) globalThis.drawn += 1;
+    return clear.apply(this, given);
+};"""
+
+
+def test_the_grid_is_drawn_once_and_again_when_the_window_changes(
+    browser: Any, pages: dict[str, Path], heard: Heard
+) -> None:
+    tab = listening(browser.new_page(viewport={"width": 1280, "height": 900}), heard)
+    tab.add_init_script(COUNTED)
+    tab.goto(pages["posts"].as_uri())
+    tab.wait_for_selector("[data-ready=true]", timeout=60_000)
+    tab.wait_for_timeout(200)
+    assert tab.evaluate("globalThis.drawn") == 1
+    tab.set_viewport_size({"width": 390, "height": 900})
+    until(tab, "globalThis.drawn > 1")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.close()
+    quiet(heard)
+
+
 def test_the_page_works_in_a_sandboxed_frame(
     browser: Any, pages: dict[str, Path], heard: Heard, tmp_path: Path
 ) -> None:

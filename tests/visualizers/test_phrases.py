@@ -1,4 +1,4 @@
-"""The page's phrases lie in one file: each is used, each used one is there, and another language leaves no English."""
+"""The page's phrases: each is used, each used one is there, and another language leaves no English."""
 
 import dataclasses
 import json
