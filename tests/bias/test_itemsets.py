@@ -153,3 +153,91 @@ def test_engines_are_named_and_chosen(monkeypatch):
     assert find_itemsets(coded, minimum=1).engine == "numpy"
     with pytest.raises(UsageError, match="needs numba"):
         find_itemsets(coded, minimum=1, engine="numba")
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="numba is not installed")
+@pytest.mark.parametrize("counted", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_the_search_that_is_compiled_finds_the_same_before_it_is(counted, depth, monkeypatch):
+    from clinometer.bias import compiled_itemsets
+
+    monkeypatch.setattr(compiled_itemsets, "mine", lambda: compiled_itemsets._mine)
+    columns = table(150, 4, 3)
+    generator = np.random.default_rng(4)
+    marked, count = generator.random(150) < 0.3, generator.integers(0, 6, size=150) if counted else None
+    coded = code_columns(columns)
+    for marks in (marked, None):
+        found = find_itemsets(
+            coded, minimum=3, depth=depth, count=count, marked=marks, engine="numba"
+        )
+        expected = conjunctions(
+            columns, 3, depth, None if count is None else count.tolist(), None if marks is None else marks.tolist()
+        )
+        assert as_dict(found) == expected and len(found) == len(expected)
+    plain = find_itemsets(coded, minimum=3, depth=depth, count=count, marked=marked, engine="numpy")
+    found = find_itemsets(coded, minimum=3, depth=depth, count=count, marked=marked, engine="numba")
+    assert np.array_equal(plain.members, found.members) and np.array_equal(plain.hits, found.hits)
+    with pytest.raises(UsageError, match="more than 10 conjunctions"):
+        find_itemsets(coded, minimum=1, depth=depth, engine="numba", most=10)
+    n = len(find_itemsets(coded, minimum=1, depth=depth, engine="numpy"))
+    members, _, _ = compiled_itemsets._mine(
+        *laid_out(coded), np.zeros((0, 3), np.uint64), np.zeros((0, 3), np.uint64), 1, depth, 5
+    )
+    assert n > 6 == len(members), "it stops one beyond the limit"
+
+
+def laid_out(coded):
+    """Bitsets, columns and rows of all items of 150 rows, each bit set by hand."""
+    bits, rows = [], []
+    for column, code in coded.keys:
+        held = np.flatnonzero(coded.codes[column] == code)
+        words = np.zeros(3, dtype=np.uint64)
+        for row in held.tolist():
+            words[row // 64] |= np.uint64(1) << np.uint64(row % 64)
+        bits.append(words)
+        rows.append(len(held))
+    return np.stack(bits), np.array([column for column, _ in coded.keys]), np.array(rows)
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="numba is not installed")
+def test_room_is_made_for_more_than_four_thousand_before_it_is_compiled(monkeypatch):
+    from clinometer.bias import compiled_itemsets
+
+    monkeypatch.setattr(compiled_itemsets, "mine", lambda: compiled_itemsets._mine)
+    coded = code_columns(table(120, 8, 1))
+    marked = np.arange(120) % 3 == 0
+    plain, other = (
+        find_itemsets(coded, minimum=2, marked=marked, engine=engine) for engine in ("numpy", "numba")
+    )
+    assert len(plain) > 4096
+    for name in ("members", "support", "hits"):
+        assert np.array_equal(getattr(plain, name), getattr(other, name))
+
+
+@pytest.mark.skipif(not HAS_NUMBA, reason="numba is not installed")
+def test_common_bits_are_counted_in_every_word(monkeypatch):
+    from clinometer.bias import compiled_itemsets
+
+    monkeypatch.setattr(compiled_itemsets, "_ones", lambda word: np.uint64(int(word).bit_count()))
+    monkeypatch.setattr(compiled_itemsets, "_widest", lambda: None)
+    one, two = np.array([0b1011, 2**63 | 1], np.uint64), np.array([0b0110, 2**63 | 2], np.uint64)
+    third = np.array([0b0010, 1], np.uint64)
+    for way in (lambda f: f, lambda f: f.py_func):
+        out = np.zeros(2, dtype=np.uint64)
+        assert way(compiled_itemsets._joined)(one, two, out) == 2 and out.tolist() == [2, 2**63]
+        assert way(compiled_itemsets._common)(one, two) == 2
+        assert way(compiled_itemsets._common_of_three)(one, two, third) == 1
+
+
+def test_one_row_one_column_and_counts_of_zero():
+    found = find_itemsets(code_columns({"a": ["x"]}), minimum=1)
+    assert as_dict(found) == {frozenset([("a", "x")]): (1, None)} and found.without_each().tolist() == [[-1]]
+    found = find_itemsets(code_columns({"a": ["x", "y"]}), minimum=1, count=np.array([0, 3]))
+    assert as_dict(found) == {frozenset([("a", "y")]): (3, None)} and found.n == 3
+    # 64 and 65 rows: a full word, and one bit of the next.
+    for n in (64, 65):
+        found = find_itemsets(code_columns({"a": ["x"] * n}), minimum=n, marked=np.arange(n) >= n - 1)
+        assert as_dict(found) == {frozenset([("a", "x")]): (n, 1)}
+        assert len(find_itemsets(code_columns({"a": ["x"] * n}), minimum=n + 1)) == 0
+    with pytest.raises(UsageError, match="minimum is 1 and depth 0"):
+        find_itemsets(code_columns({"a": ["x"]}), minimum=1, depth=0)

@@ -110,3 +110,12 @@ def test_unknown_names_and_other_groups_are_refused():
         lexicon_of([])
     with pytest.raises(DataError, match="'she' in 2 entries"):
         together(lexicon("pronouns"), made([entry("she", "he")]))
+
+
+def test_the_fingerprint_of_letters_beyond_ascii_is_that_of_their_utf8_text():
+    import hashlib
+
+    one = made([entry("Mädchen", "Junge")])
+    text = '[["female", "male"], [], [], [["noun", false, {"female": ["Mädchen"], "male": ["Junge"]}]]]'
+    plural = '[["female", "male"], [], false, [["noun", false, {"female": ["Mädchen"], "male": ["Junge"]}]]]'
+    assert one.fingerprint in {hashlib.sha256(said.encode()).hexdigest() for said in (text, plural)}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from clinometer.bias.id_draws import id_draws, id_words
-from clinometer.bias.splitting import PARTS, split
+from clinometer.bias.splitting import PARTS, _home, split
 from clinometer.errors import DataError, UsageError
 from clinometer.evidence import from_columns
 from reference.fixing import dealt, drawn
@@ -130,3 +130,30 @@ def test_refusals():
         split(evidence).take(leaning(20)[0], "fit")
     with pytest.raises(DataError, match="none is left to"):
         split(dataclasses.replace(evidence, table=evidence.table.slice(0, 2)))
+
+
+def test_a_split_of_fewer_rows_than_the_evidence_is_refused_too():
+    evidence, _ = leaning(50)
+    fewer = dataclasses.replace(evidence, table=evidence.table.slice(0, 40))
+    with pytest.raises(DataError, match="the split is of 40 rows, the evidence has 50"):
+        split(fewer).take(evidence, "fit")
+
+
+def test_a_split_says_how_it_was_made():
+    evidence, _ = leaning(50)
+    made = split(evidence, shares=(0.6, 0.3, 0.1), seed=4)
+    assert (made.shares, made.seed) == ((0.6, 0.3, 0.1), 4)
+    sizes = [len(getattr(made, part)) for part in PARTS]
+    assert repr(made) == f"Split(fit {sizes[0]}, choose {sizes[1]}, judge {sizes[2]} rows, 4 strata, seed 4)"
+    assert made.frame.columns.tolist() == list(PARTS) and made.frame.to_numpy().sum(axis=0).tolist() == sizes
+    # A stratum that is missing from one part is thin, one that is in all three is not.
+    thin = dataclasses.replace(made, strata=("a", "b"), counts=np.array([[3, 0, 1], [2, 1, 1]]))
+    assert thin.thin == ("a",)
+    for shares in ((1.0, 0.0, 0.0), (0.5, 0.6, -0.1), (0.5, 0.25, 0.2499)):
+        with pytest.raises(UsageError, match="add up to 1"):
+            split(evidence, shares=shares)
+
+
+def test_a_cluster_is_dealt_with_the_stratum_most_of_its_rows_are_in():
+    codes = [0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 0, 2]  # cluster 1 has one row of each: the first
+    assert _home(np.array(codes[0]), np.array(codes[1]), 3, 3).tolist() == [1, 0, 2]

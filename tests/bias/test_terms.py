@@ -185,3 +185,12 @@ def test_templates_name_the_term_they_were_made_with():
     for group, members in term_groups(texts, lexicon).items():
         split = [group in text.lower().replace(".", " ").replace(",", " ").split() for text in texts]
         assert [member == "yes" for member in members] == split
+
+
+def test_a_file_holds_letters_beyond_ascii_as_they_are_and_no_control_character(tmp_path):
+    lexicon = Lexicon(name="l\x7f", version="1", source="Größe", terms={"g": ("Müller", "李")})
+    text = lexicon_toml(lexicon)
+    assert "Müller" in text and "李" in text and "Größe" in text and "\x7f" not in text
+    file = tmp_path / "l.toml"
+    file.write_text(text, encoding="utf-8")
+    assert read_lexicon(file) == lexicon
