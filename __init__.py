@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from .junit import junit as junit_xml
     from .merging import merge as merge
     from .mitigating import mitigate as mitigate
+    from .published_law import LawQuestion as LawQuestion
     from .records import Attribution as Attribution
     from .records import Audit as Audit
     from .records import Contrast as Contrast
@@ -130,12 +131,12 @@ if TYPE_CHECKING:
     from .small_cells import without_small_cells as without_small_cells
     from .sources import scan as scan
     from .variant_comparison import compare_models as compare_models
+    from .verified_reviews import verify as verify
     from .visualizers.explorer import Explorer as Explorer
     from .visualizers.figures import FIGURES as FIGURES
     from .visualizers.figures import alt_text as alt_text
     from .visualizers.figures import figure as figure
     from .visualizers.highlights import highlights as highlights
-    from .verified_reviews import verify as verify
     from .withheld_text import without_text as without_text
 
 
@@ -152,6 +153,7 @@ _WHERE = {
     "GapQuestion": ".review_questions",
     "Intervention": ".interpret.gates",
     "Keep": ".interpret.keeping",
+    "LawQuestion": ".published_law",
     "Ledger": ".records",
     "METHODS": ".interpret.methods",
     "METRICS": ".bias.metrics",
@@ -279,6 +281,7 @@ __all__ = [
     "GapQuestion",
     "Intervention",
     "Keep",
+    "LawQuestion",
     "Ledger",
     "Mean",
     "Patch",

@@ -32,9 +32,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PRELOADED = (
-    "numpy scipy.stats scipy.optimize pandas pyarrow pyarrow.compute statsmodels.api narwhals"
-)
+PRELOADED = "numpy scipy.stats scipy.optimize pandas pyarrow pyarrow.compute statsmodels.api narwhals"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,11 +167,13 @@ def test_the_search_that_is_compiled_finds_the_same_before_it_is(counted, depth,
     marked, count = generator.random(150) < 0.3, generator.integers(0, 6, size=150) if counted else None
     coded = code_columns(columns)
     for marks in (marked, None):
-        found = find_itemsets(
-            coded, minimum=3, depth=depth, count=count, marked=marks, engine="numba"
-        )
+        found = find_itemsets(coded, minimum=3, depth=depth, count=count, marked=marks, engine="numba")
         expected = conjunctions(
-            columns, 3, depth, None if count is None else count.tolist(), None if marks is None else marks.tolist()
+            columns,
+            3,
+            depth,
+            None if count is None else count.tolist(),
+            None if marks is None else marks.tolist(),
         )
         assert as_dict(found) == expected and len(found) == len(expected)
     plain = find_itemsets(coded, minimum=3, depth=depth, count=count, marked=marked, engine="numpy")

@@ -338,7 +338,9 @@ def test_the_exact_test_is_barnards_of_scipys_manual_and_its_limit_of_size():
 def test_one_row_and_what_is_no_rate():
     assert wilson(0, 1) == pytest.approx((0.0, 3.841459 / 4.841459), abs=1e-6)
     assert wilson(1, 1) == pytest.approx((1 / 4.841459, 1.0), abs=1e-6)
-    assert clopper_pearson(0, 1) == pytest.approx((0, 0.975)) and upper_bound_of_none(1) == pytest.approx(0.95)
+    assert clopper_pearson(0, 1) == pytest.approx((0, 0.975)) and upper_bound_of_none(1) == pytest.approx(
+        0.95
+    )
     assert wilson_of_effective_n(0.0, 0.5).low == 0 and wilson_of_effective_n(1.0, 0.5).high == 1
     assert newcombe_of_effective_n(0.8, 70, 0.6, 80) == pytest.approx(newcombe(56, 70, 48, 80), abs=1e-12)
     for counts in ((0, 0), (-1, 5), (6, 5)):

@@ -225,7 +225,12 @@ def test_two_clusters_are_enough_for_an_interval_of_flips_and_one_is_not():
     none = flips(before, before, cluster=two)
     assert none.n_flipped == 0 and none.p_direction is None and none.difference == 0.0
     words = flips(np.array(["a", "b"]), np.array(["a", "c"]))
-    assert (words.n_flipped, words.n_to_positive, words.difference, words.p_direction) == (1, None, None, None)
+    assert (words.n_flipped, words.n_to_positive, words.difference, words.p_direction) == (
+        1,
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_shift_of_one_pair_of_two_and_of_pairs_that_move_alike():
