@@ -199,7 +199,7 @@ def _compared(
         return {name: one.measure(attribute.rows(name), False) for name in shown}
     made = dict(shown)
     if attribute.compare == "complement":
-        for name in attribute.compared:
+        for name, _ in attribute.pairs:  # of one group alone there are none
             made[OTHERS + name] = one.measure(attribute.rows(OTHERS, but=name), True)
     return made
 

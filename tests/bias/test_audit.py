@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from clinometer.bias.audit import audit
+from clinometer.bias.estimates import Resampled
+from clinometer.bias.impossibility import not_both
 from clinometer.bias.metrics import METRICS
+from clinometer.bias.pairs import _gap
 from clinometer.bias.policy import Policy, parse_policy, policy_from_flags, read_policy
+from clinometer.bias.upper_quantiles import UpperQuantiles
 from clinometer.errors import DataError, PolicyError, UsageError
 from clinometer.evidence import from_columns
-from clinometer.records import plain
+from clinometer.records import Finding, plain
 
 
 def evidence(rates, n, *, seed=0, labels=True, **extra):
@@ -354,3 +359,111 @@ def test_names_that_would_collide_are_refused():
             audit(rows, gate(**changes))
     with pytest.raises(PolicyError, match="both reference and excluded"):
         gate(groups={"g": {"reference": "a", "exclude": {"a": "why"}}})
+
+
+# A gap of a user's metric, and of weighted rows
+
+
+def test_what_a_gap_of_resampled_values_could_detect_and_needs_by_hand():
+    rules = Policy()
+    rows = np.arange(50)
+    a = Resampled(estimate=0.5, se=0.06, ends=(), n=50, units=50, rows=rows)
+    b = Resampled(estimate=0.3, se=0.08, ends=(), n=80, units=80, rows=rows + 50)
+    made = _gap(a, b, 0.05, rules, 0.05, None)
+    # The error is .1, with 49 degrees of freedom; 1.959964 + .841621 of them are found in four of five draws.
+    assert made.estimate == pytest.approx(0.2) and made.detectable == pytest.approx(0.2801585, abs=1e-6)
+    half = stats.t.ppf(0.975, 49) * 0.1
+    assert made.shown == pytest.approx((0.2 - half, 0.2 + half))
+    assert made.p == pytest.approx(stats.t.sf(1.5, 49) + stats.t.sf(2.5, 49))
+    # One row varies by .06^2 50 = .18 and .08^2 80 = .512: the fewest that bring the error to .15 / 2.486475.
+    wanted = (0.15 / (stats.norm.ppf(0.95) + stats.norm.ppf(0.8))) ** 2
+    fewest = next(m for m in range(1, 1000) if 0.18 / (50 + m) + 0.512 / (80 + m) < wanted)
+    assert made.needed == fewest
+    assert _gap(a, b, None, rules, 0.05, None).needed is None
+    still = dataclasses.replace(a, se=0.0), dataclasses.replace(b, se=0.0)
+    assert _gap(*still, 0.05, rules, 0.05, None) is None, "nothing varies: there is no standard error"
+    together = np.zeros(130, dtype=np.int64)
+    with pytest.raises(DataError, match="two groups share clusters"):
+        _gap(a, b, 0.05, rules, 0.05, together)
+    assert _gap(a, b, 0.05, rules, 0.05, np.arange(130)).needed == fewest
+
+
+def test_an_upper_quantile_is_numpys_higher_one():
+    values = np.random.default_rng(0).normal(size=(101, 3))
+    values[:40, 1] = np.nan
+    values[:, 2] = np.nan
+    for confidence in (0.5, 0.9, 0.95, 0.99):
+        kept = UpperQuantiles(3, 101, confidence)
+        for start in range(0, 101, 17):
+            kept.add(values[start : start + 17])
+        expected = [
+            np.quantile(values[:, 0], confidence, method="higher"),
+            np.quantile(values[40:, 1], confidence, method="higher"),
+            7.0,
+        ]
+        assert kept.quantile(7.0) == pytest.approx(expected)
+        assert kept.n.tolist() == [101, 61, 0]
+
+
+def asked(group, metric, estimate, half):
+    return Finding(
+        attribute="g",
+        metric=metric,
+        group=group,
+        reference="r",
+        n_group=100,
+        n_reference=100,
+        estimate=estimate,
+        low=estimate - half,
+        high=estimate + half,
+        upper_bound=None,
+        tolerance=None,
+        p=None,
+        p_adjusted=None,
+        minimum_detectable_effect=None,
+        n_needed=None,
+        status="ok",
+        verdict=None,
+    )
+
+
+def impossible(group, base=0.2, errors=0.1, values=0.01):
+    return [
+        asked(group, "base_rate", base, 0.05),
+        asked(group, "false_positive_rate", errors, 0.05),
+        asked(group, "false_negative_rate", -errors, 0.05),
+        asked(group, "positive_predictive_value", values, 0.05),
+        asked(group, "negative_predictive_value", -values, 0.05),
+    ]
+
+
+def test_error_rates_apart_and_predictive_values_alike_are_said_for_five_groups_at_most():
+    (said,) = not_both(impossible("a"))
+    assert said.startswith("g, a minus r: error rates differ (false_positive_rate +0.100 [+0.050, +0.150];")
+    assert "no difference is shown in positive_predictive_value +0.010 [-0.040, +0.060]" in said
+    (turned,) = not_both(impossible("a", errors=0.01, values=0.1))
+    assert "predictive values differ (positive_predictive_value +0.100" in turned
+    assert not_both(impossible("a", base=0.02)) == [], "base rates are not shown to differ"
+    assert not_both(impossible("a", values=0.2)) == [] == not_both(impossible("a", errors=0.0))
+    for n, more in ((5, None), (6, "1 more comparisons are of this kind."), (8, "3 more comparisons")):
+        made = not_both([one for i in range(n) for one in impossible(f"g{i}")])
+        assert len(made) == (5 if more is None else 6)
+        assert more is None or made[-1].startswith(more)
+
+
+def test_weighted_rows_that_are_all_alike_have_no_standard_error():
+    columns = {"g": ["a"] * 40 + ["b"] * 40, "p": [1] * 80, "w": [1.0, 2.0] * 40}
+    rows = from_columns(columns, prediction="p", weight="w", groups=["g"])
+    (one,) = [f for f in audit(rows).findings if f.metric == "selection_rate"]
+    assert one.estimate is None and one.status == "insufficient"
+    assert one.reason == "the values are the same in every row: there is no standard error"
+
+
+@pytest.mark.parametrize("compare", ["overall", "complement", "pairs", "reference"])
+def test_one_group_is_compared_with_nobody_and_two_are(compare):
+    settings = {"groups": {"g": {"compare": compare, "reference": "a"}}}
+    rules = parse_policy(settings, where="test")
+    for groups, n in ((["a"] * 80, 0), (["a", "b"] * 40, 2 if compare in ("overall", "complement") else 1)):
+        rows = from_columns({"g": groups, "p": [0, 1, 1, 0] * 20}, prediction="p", groups=["g"])
+        found = [f for f in audit(rows, rules).findings if f.metric == "selection_rate"]
+        assert len(found) == n

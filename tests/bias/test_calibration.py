@@ -231,3 +231,20 @@ def test_refusals():
         calibration_intercept([0.2, 0.3], [True, False], clip=0.0)
     with pytest.raises(DataError, match="one truth value per row"):
         calibration_in_the_large([0.2, 0.3], [1, 0])
+
+
+def test_probabilities_are_clipped_by_less_than_a_half():
+    p, label = [0.0, 0.3, 0.4, 1.0], [True, False, True, False]
+    assert isinstance(logistic_recalibration(p, label, clip=0.29), Recalibration)
+    for clip in (0.5, 0.6, 1.0, -0.1):
+        with pytest.raises(UsageError, match=r"between 0 and 0\.5 is expected"):
+            logistic_recalibration(p, label, clip=clip)
+
+
+def test_rows_that_weigh_nothing_have_no_calibration_and_those_that_weigh_little_have():
+    p, label = [0.25, 0.75], [False, True]
+    assert isinstance(calibration_in_the_large(p, label, count=[0, 0]), Undefined)
+    for weight in ([0.25, 0.25], [0.5, 0.0]):
+        made = calibration_in_the_large(p, label, weight=weight)
+        assert isinstance(made, Influenced)
+        assert made.estimate == pytest.approx(0.0 if weight[1] else 0.25)

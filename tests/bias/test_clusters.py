@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from clinometer.bias.clusters import (
     FEW,
@@ -169,3 +170,14 @@ def test_few_clusters_are_flagged():
 def test_refusals(make, match):
     with pytest.raises(DataError, match=match):
         make()
+
+
+def test_the_interval_of_a_rate_is_at_95_percent_unless_said_otherwise():
+    generator = np.random.default_rng(5)
+    cluster = np.repeat(np.arange(15), 4)
+    made = clustered_rate(generator.random(60) < 0.4, cluster=cluster)
+    assert made.adjusted_n() == made.adjusted_n(0.95) != made.adjusted_n(0.94)
+    rows, units = stats.t.ppf(0.975, [59, 14])
+    assert made.adjusted_n() == pytest.approx(made.effective_n * (rows / units) ** 2)
+    assert made.interval() == made.interval(0.95)
+    assert newcombe_clustered(made, made) == newcombe_clustered(made, made, 0.95)

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from clinometer.bias.changes import Moved
 from clinometer.bias.comparison import compare
+from clinometer.bias.group_changes import _planned
 from clinometer.bias.groups import ALL
 from clinometer.bias.matching import match
 from clinometer.bias.metrics import RATES
@@ -538,3 +540,41 @@ def test_the_interval_of_a_rate_s_change_ends_where_rates_end():
         if one.low is not None and one.metric in {metric.name for metric in RATES}:
             end = 2 if one.is_gap else 1
             assert -end <= one.low <= one.high <= end, one
+
+
+def test_rows_that_would_settle_a_change_by_hand():
+    # (1.644854 + .841621)^2 .05^2 / .02^2 times 100 rows are 3,864.0: 3,764.1 more, whichever side of the margin.
+    for worsening in (0.03, 0.07):
+        moved = Moved(0.5, 0.5, None, None, worsening, 0.0, 0.5, 0.05, "t")
+        said = _planned(moved, 0.05, 100)
+        assert said == "about 3765 more rows in each denominator would settle a change of this size"
+    near = Moved(0.5, 0.5, None, None, 1.05, 0.0, 0.5, 0.05, "t")
+    assert _planned(near, 0.05, 100).startswith("about 1 more"), "one is the fewest that is said"
+    at = Moved(0.5, 0.5, None, None, 0.05, 0.0, 0.5, 0.05, "t")
+    assert _planned(at, 0.05, 100) == "the worsening is the margin: no number of rows settles it"
+
+
+def test_a_positive_value_of_the_second_is_its_own_and_else_the_first_ones():
+    columns = {"id": list("abcd"), "label": ["y", "n", "y", "n"], "p": ["y", "y", "n", "n"]}
+    roles = {"id": "id", "label": "label", "prediction": "p"}
+    own = from_columns(columns, positive="y", **roles)
+    none = from_columns(columns, **roles)
+    assert match(own, none).after.positive == "y"
+    assert match(none, own).after.positive == "y"
+    other = from_columns(columns, positive="n", **roles)
+    assert match(own, other).after.positive == "n"
+
+
+def test_p_of_a_gaps_change_without_a_margin_is_students():
+    from scipy import stats
+
+    before, after = models(200, seed=3, drop_a=0.1)
+    said = before.binary("prediction"), after.binary("prediction")
+    rows = list(zip(before.group("group"), *(p.tolist() for p in said), strict=True))
+    made = compare(before, after, metrics=["selection_rate"]).of("selection_rate", "a", "b")
+    gap_before, gap_after, variance = paired_gap_change(rows, "a", "b")
+    df = min(before.group("group").count(g) for g in "ab") - 1
+    p = 2 * stats.t.sf(abs(gap_after - gap_before) / np.sqrt(variance), df)
+    assert made.p == pytest.approx(p, rel=1e-9) and 0.001 < p < 0.999
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance)
+    assert (made.low, made.high) == pytest.approx((made.change - half, made.change + half), rel=1e-9)

@@ -254,3 +254,16 @@ def test_the_record_becomes_json_and_a_frame():
 def test_refusals(arguments, more, error, said):
     with pytest.raises(error, match=said):
         compare_pairs(SWAPPED, *arguments, **more)
+
+
+def test_numbers_at_the_edge_of_what_is_accepted():
+    none = (np.zeros(80), np.zeros(80))
+    made = compare_pairs(SWAPPED, *none, minimum=2, n_worst=0, replicates=0)
+    assert made.worst == ()
+    assert "100 replicates" in compared(0.2, noise=0.1, replicates=100).overall.shift.interval
+    for more in ({"minimum": 1}, {"n_worst": -1}, {"replicates": 99}, {"replicates": 1}, {"replicates": -1}):
+        with pytest.raises(UsageError, match="2 or more, 0 or more, and 0 or 100 or more"):
+            compare_pairs(SWAPPED, *none, **more)
+    for more in ({"alpha": 0.0}, {"confidence": 0.0}, {"confidence": 1.0}):
+        with pytest.raises(UsageError, match=r"0 to 0\.5 and 0 to 1 are expected"):
+            compare_pairs(SWAPPED, *none, **more)

@@ -393,3 +393,17 @@ def test_p_of_a_mean_against_a_tolerance():
         assert Means(estimate, 0.5, 10).exceeds_p(0.4) == pytest.approx(expected)
         still = Means(estimate, 0.0, 10)
         assert (still.exceeds_p(1.0), still.exceeds_p(0.99)) == (1.0, 0.0)
+
+
+def test_average_odds_and_ratios_by_hand():
+    a, b = Counts(tp=9, fn=1, fp=1, tn=9), Counts(tp=5, fn=5, fp=4, tn=6)  # .9 and .1 beside .5 and .4
+    assert average_odds_difference(a, b) == pytest.approx((0.4 - 0.3) / 2)
+    assert average_absolute_odds_difference(a, b) == pytest.approx((0.4 + 0.3) / 2)
+    assert equalized_odds_difference(a, b) == pytest.approx(0.4)
+    none = Counts(fp=3, tn=5)
+    for made in (average_odds_difference, average_absolute_odds_difference):
+        assert made(none, a) is made(a, none) is None
+    assert ratio({"a": 0.2}) is ratio({"a": 0.0, "b": 0.0}) is ratio({"a": None, "b": 0.5}) is None
+    assert ratio({"a": 0.0, "b": 0.5, "c": None}) == 0.0 and ratio({"a": 0.25, "b": 0.5}) == 0.5
+    assert difference({"a": 0.2}) is difference({}) is None
+    assert adverse_impact(0, 10, 10, 10).ratio == 0.0 and adverse_impact(10, 10, 10, 10).z == 0.0

@@ -330,3 +330,13 @@ def test_refusals(parts, fixes):
         pareto(rows, [one], best, attribute="group", purpose="choose")
     with pytest.raises(UsageError, match="there is no fix 'stric': did you mean 'strict'"):
         pareto(rows, [one], attribute="group", purpose="choose").of("stric")
+
+
+@pytest.mark.parametrize(("part", "notes"), [("choose", 1), ("judge", 0)])
+def test_rows_that_choose_are_said_to_flatter(parts, fixes, part, notes):
+    made = drawn(parts, fixes, part)
+    assert len(made.notes) == notes and made.purpose == part and made.n == len(parts[part])
+    assert all("flatters" in note for note in made.notes)
+    assert [name for name, _ in made.seen] == ["unmitigated", "by group", "one for all", "strict"]
+    for name in ("strict", "one for all"):
+        assert made.of(name).name == name

@@ -229,3 +229,26 @@ def test_what_cannot_be_divided_is_refused():
     wide, _ = table(500)
     with pytest.raises(DataError, match="at most 200 are units"):
         by_value(wide, {"home": [f"street {i}" for i in range(500)]})
+
+
+def test_every_interval_holds_its_estimate_in_its_middle():
+    made = corpus(200, n_group=80, frequency=0.3, treatment=0.5)
+    found = parts_of_gap(made, compared(made, 80), replicates=50)
+    ends = [(found.gap, found.gap_low, found.gap_high)]
+    ends += [(one.estimate, one.low, one.high) for one in found.parts]
+    for one in found.units:
+        ends.append((one.frequency, one.frequency_low, one.frequency_high))
+        ends.append((one.treatment, one.treatment_low, one.treatment_high))
+    for estimate, low, high in ends:
+        assert low <= estimate <= high and estimate - low == pytest.approx(high - estimate)
+    assert found.gap_low < found.gap < found.gap_high
+    assert (found.n_group, found.n_reference, found.replicates) == (80, 120, 50)
+
+
+def test_more_confidence_reaches_further():
+    made = corpus(400, n_group=200, frequency=0.3, treatment=0.5, words=10)
+    pair = compared(made, 200)
+    less, more = (parts_of_gap(made, pair, confidence=c, replicates=300) for c in (0.8, 0.99))
+    assert less.gap == more.gap and less.gap_high < more.gap_high
+    for one, other in zip(less.parts, more.parts, strict=True):
+        assert one.high <= other.high

@@ -156,3 +156,33 @@ def test_refusals():
         infeasible_index(laid_out(["ab"]), k=0)
     with pytest.raises(UsageError, match="10 replicates"):
         ndkl(laid_out(["ab"]), replicates=10)
+
+
+def test_exposure_falls_with_the_logarithm_of_the_place_below_the_second_too():
+    # Six places: 1, 1/log2(3), 1/2, 1/log2(5), 1/log2(6), 1/3, of which "a" has the last three.
+    every = [1 / math.log2(1 + r) for r in range(1, 7)]
+    share = sum(every[3:]) / sum(every)
+    ranked = laid_out(["bbbaaa", "aaabbb"])
+    made = exposure_gap(ranked)["a"]
+    assert made.estimate == pytest.approx(((share - 0.5) + (0.5 - share)) / 2, abs=1e-12)
+    assert made.n_queries == 2 and made.n_items == 6
+    alone = laid_out(["bbbaaa"])
+    assert exposure_gap(alone)["a"].estimate == pytest.approx(share - 0.5)
+    assert exposure_ratio(alone)["a"].estimate == pytest.approx(2 * share)
+    # Two rankings of unlike size: gaps are averaged over rankings, ratios are of sums over them.
+    two = laid_out(["bbbaaa", "ab"])
+    first = 1 / (1 + 1 / math.log2(3))
+    assert exposure_gap(two)["a"].estimate == pytest.approx(((share - 0.5) + (first - 0.5)) / 2)
+    assert exposure_ratio(two)["a"].estimate == pytest.approx(share + first)
+
+
+def test_a_single_place_and_the_first_of_all():
+    ranked = laid_out(["ab"])
+    assert skew_at(ranked, 1)["a"].estimate == pytest.approx(math.log(2))
+    assert skew_at(ranked, 9)["a"].estimate == pytest.approx(0.0), (
+        "a short ranking has all of its items as its first"
+    )
+    with pytest.raises(UsageError, match="first place or more"):
+        infeasible_index(ranked, k=-1)
+    with pytest.raises(DataError, match="1 rankings are not ranked"):
+        rankings(["a", "b"], rank=[2, 3])

@@ -1,4 +1,4 @@
-"""Every record of `bias/`: fixed once it is made, with no room for other fields, made by naming each."""
+"""Every record of `bias/`: fixed once it is made, without room for others, its fields given by name."""
 
 import dataclasses
 import importlib
@@ -8,6 +8,7 @@ import pytest
 
 import clinometer.bias
 
+IN_ORDER = ("Masks", "UnitRows", "_Side", "_Draws", "_Counted")  # arrays that are handed on within one module
 MODULES = sorted(one.name for one in pkgutil.iter_modules(clinometer.bias.__path__))
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
@@ -22,7 +23,8 @@ def test_records_are_frozen_slotted_and_keyword_only(name):
             continue
         assert record.__dataclass_params__.frozen, f"{record.__name__} can be changed"
         assert "__dict__" not in dir(record), f"{record.__name__} takes any attribute"
-        assert all(field.kw_only for field in dataclasses.fields(record)), f"{record.__name__} goes by order"
+        by_name = all(field.kw_only for field in dataclasses.fields(record))
+        assert by_name is (record.__name__ not in IN_ORDER), f"{record.__name__} goes by order"
 
 
 def test_there_are_records_and_an_array_in_one_is_compared_by_nobody():

@@ -427,3 +427,37 @@ def test_means_of_several_rows_are_refused():
     evidence = from_columns(data, groups=["g"], measures=["loss"], count="n", squares={"loss": "s"})
     with pytest.raises(DataError, match="'loss' holds means of several rows"):
         slices(evidence, of="loss")
+
+
+def test_intervals_of_rates_within_strata_end_where_differences_of_rates_end():
+    # All of the slice and none of the rest, 6 of 12 rows in each of two strata: no error of its own, but sd's.
+    value = np.arange(24) % 2 == 0
+    columns = {"c": np.where(value, "u", "v")}
+    stratum = np.arange(24) // 12
+    found = by_name(slices_of(columns, value, stratum=stratum, permutations=99, min_count=2, most=10))
+    assert found["c=u"].effect == pytest.approx(1.0) and found["c=v"].effect == pytest.approx(-1.0)
+    assert (found["c=u"].high, found["c=v"].low) == (1.0, -1.0)
+    assert 0 < found["c=u"].low < 1.0 and found["c=v"].high == pytest.approx(-found["c=u"].low)
+    # Numbers have no such end: the same values as numbers reach beyond it.
+    numbers = by_name(
+        slices_of(columns, value.astype(float), stratum=stratum, permutations=99, min_count=2, most=10)
+    )
+    assert numbers["c=u"].high > 1.0 and numbers["c=v"].low < -1.0
+    assert numbers["c=u"].high - 1.0 == pytest.approx(1.0 - found["c=u"].low)
+
+
+def test_a_slice_of_nearly_all_rows_of_a_shorter_one_says_the_same():
+    # "c=u & d=x" has 8 of the 10 rows of "c=u": four fifths, at which it says the same; at .81 it does not.
+    c = np.array(["u"] * 10 + ["v"] * 30)
+    d = np.array(["x"] * 8 + ["y"] * 2 + ["x"] * 10 + ["y"] * 20)
+    value = np.concatenate([np.arange(10) < 7, np.arange(30) < 3])
+    for jaccard, redundant in ((0.8, True), (0.81, False)):
+        found = by_name(
+            slices_of(
+                {"c": c, "d": d}, value, permutations=99, min_count=2, epsilon=0.0, jaccard=jaccard, most=99
+            )
+        )
+        one = found["c=u & d=x"]
+        assert one.n == 8 and one.parent == found["c=u"].items
+        assert one.redundant is redundant
+        assert one.incremental_effect == pytest.approx(7 / 8 - 7 / 10)

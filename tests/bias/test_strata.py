@@ -275,3 +275,14 @@ def test_refusals():
         mantel_haenszel([1, 5], [2, 4], [1, 1], [2, 2])
     with pytest.raises(DataError, match="one number per stratum"):
         mantel_haenszel([1], [2, 4], [1, 1], [2, 2])
+
+
+def test_weights_of_zero_are_given_and_others_refused():
+    weights = {**dict.fromkeys("ABCDE", 0.0), "F": 2.0}
+    made = standardised_gap(strata_of(BERKELEY), weights)
+    assert made.gap == pytest.approx(standardised_gap(strata_of({"F": BERKELEY["F"]})).gap)
+    for bad in (-0.5, math.inf):
+        with pytest.raises(UsageError, match="weights of 'F' are negative"):
+            standardised_gap(strata_of(BERKELEY), {**dict.fromkeys("ABCDE", 1.0), "F": bad})
+    with pytest.raises(UsageError, match="weights of all strata are negative, not finite or all zero"):
+        standardised_gap(strata_of(BERKELEY), dict.fromkeys("ABCDEF", 0.0))

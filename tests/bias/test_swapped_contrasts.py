@@ -143,3 +143,8 @@ def test_what_is_no_pair_is_refused():
         swapped_gap(pairs, "femal", "male")
     with pytest.raises(DataError, match="one code for each of 6"):
         change_gap(pairs, "female", "male", cluster=[1, 2])
+
+
+def test_along_swaps_no_original_is_left_out_and_only_other_directions_are():
+    made_ = change_gap(made(), "female", "male")
+    assert dict(made_.left_out) == {"of another direction": 1, "originals without a swap": 0}

@@ -242,3 +242,8 @@ def test_refusals():
         swap("he", PRONOUNS, between=("male", "male"))
     with pytest.raises(UsageError, match="two different groups"):
         swap("he", lexicon("neutral pronouns"), between=("male", "neutral"))
+
+
+def test_what_can_be_swapped_with_what_is_named():
+    with pytest.raises(UsageError, match="finds in texts are expected, of 'female', 'male'"):
+        swap("She left.", lexicon("gender"), between=("female", "female"))

@@ -280,3 +280,16 @@ def test_compas_is_calibrated_within_groups_and_errs_unequally_and_both_are_said
     even = {**columns, "n": [700, 300, 300, 700, 700, 300, 300, 700]}
     equal = audit(from_columns(even, label="recidivated", prediction="predicted", groups=["race"], count="n"))
     assert not any("could not both hold" in note for note in equal.notes)
+
+
+def test_five_rows_are_the_fewest_that_are_drawn_again():
+    columns = {"g": ["a"] * 4 + ["b"] * 5 + ["c"] * 9, "p": [0, 1] * 9}
+    rows = from_columns(columns, prediction="p", groups=["g"])
+
+    def constant(given):
+        return 1.0
+
+    made = audit(rows, policy(min_group=1), own={"one": constant})
+    few, enough = cell(made, "a", "one"), cell(made, "b", "one")
+    assert few.estimate is None and "4 rows or clusters are too few to be drawn again" in few.note
+    assert enough.estimate == 1.0
