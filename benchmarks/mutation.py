@@ -32,6 +32,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# What holds for every record, whichever module it is in.
+OF_RECORDS = ("tests/bias/test_records.py::test_records_are_frozen_slotted_and_keyword_only",)
 PRELOADED = "numpy scipy.stats scipy.optimize pandas pyarrow pyarrow.compute statsmodels.api narwhals"
 
 
@@ -126,9 +128,10 @@ def imported_only(root: Path, file: str, line: int) -> bool:
 
 def tests_for(root: Path, one: Mutant, lines: dict[tuple[str, int], list[str]]) -> list[str]:
     """The tests to run: those that reach the line; for a line of the module itself, all that reach any of its lines."""
-    tests = lines.get((one.file, one.line), [])
-    if not tests and imported_only(root, one.file, one.line):
+    if imported_only(root, one.file, one.line):  # noted for whichever test imported the module first
         tests = sorted({test for (file, _), some in lines.items() if file == one.file for test in some})
+        return [*tests, *(f"{test}[{Path(one.file).stem}]" for test in OF_RECORDS)]
+    tests = lines.get((one.file, one.line), [])
     if not tests:  # a statement of several lines is noted at its first
         for before in range(one.line - 1, max(0, one.line - 12), -1):
             tests = lines.get((one.file, before), [])
