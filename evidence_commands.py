@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .errors import UsageError, first
+from .errors import UsageError
 from .flags import BATCH_SIZE, ENGINE, GROUP, ID, LABEL, MODEL, ON_BAD_ROW, SHARD_ROWS, THREADS, WORKERS
 from .output import as_json, emit, emit_json
-from .terminal import printable
+from .terminal import left_out_line, printable
 
 
 def evidence(
@@ -66,8 +66,7 @@ def evidence(
     if made.told and not quiet:
         emit(f"note:   {printable(made.told)}; it was begun anew\n")
     if made.left_out:
-        shown = first([f"{name} ({why})" for _, name, why in made.left_out], 3)
-        emit(f"left out: {len(made.left_out)} rows, listed in {out / 'run.json'}: {printable(shown)}\n")
+        emit(left_out_line(made.left_out, out / "run.json"))
     emit(f"saved:  {printable(str(made.path))}: {made.n} rows, SHA-256 {made.sha256[:12]}\n")
     if not quiet:
         emit(f"next:   clinometer audit {printable(str(made.path))} --policy policy.toml\n")

@@ -7,8 +7,6 @@ Everybody else's file is read by naming the columns.
 import codecs
 import io
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +18,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from .bounded_files import parsed_json
-from .errors import DataError, OutputError, UsageError, first
+from .errors import DataError, UsageError, first
 from .evidence import Evidence, from_table
+from .whole_files import whole
 
 METADATA = b"clinometer"
 MOST_VALUES = 2**32  # of a table that is read at once: 32 GB of numbers
@@ -249,16 +248,5 @@ def write(evidence: Evidence, path: str | Path) -> None:
     """
     target = Path(path)
     table = evidence.table.replace_schema_metadata(carried(evidence))
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        temporary = Path(name)
-        os.close(handle)
+    with whole(target) as temporary:
         pa_parquet.write_table(table, temporary, compression="zstd")
-        os.chmod(temporary, 0o644)
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

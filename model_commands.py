@@ -16,6 +16,7 @@ from .output import as_json, emit, emit_json
 from .terminal import (
     faithfulness_table,
     head_table,
+    left_out_line,
     marked_texts,
     method_table,
     printable,
@@ -98,7 +99,8 @@ def review(
     json: Annotated[bool, typer.Option("--json", help="Print the review as JSON instead of words.")] = False,
 ) -> int:
     """Whom does a model fail, what did it use, and why: a folder to be signed."""
-    from .review import review_files, to_json
+    from .review import to_json
+    from .reviewed_files import review_files
     from .shard_runs import Work
 
     made = review_files(
@@ -132,6 +134,8 @@ def review(
         emit_json(to_json(made))
     else:
         emit(review_summary(made, out, quiet=quiet))
+        if made.data.get("left_out"):
+            emit(left_out_line(made.data["left_out"], out / "review.json"))
         if not quiet:
             emit(answer_lines(made))
     return made.exit_code

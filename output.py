@@ -3,11 +3,10 @@
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputError
+from .whole_files import whole
 
 
 def as_json(made: Any) -> str:
@@ -19,21 +18,8 @@ def as_json(made: Any) -> str:
 
 def write(path: Path, text: str, flag: str = "--out") -> None:
     """The file appears whole or not at all; `flag` is what names it."""
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        temporary = Path(name)
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror or error}. Name another with {flag}."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with whole(path, instead=f"Name another with {flag}.") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def emit(text: str) -> None:

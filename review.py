@@ -8,8 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,20 +26,18 @@ from .bias.score_curves import ScoreCurves, score_curves
 from .bias.slice_records import SliceSearch
 from .bias.slices import slices
 from .bias.word_ledger import word_ledger
-from .engines import joined
 from .errors import DataError, OutputError, UsageError, did_you_mean, first
 from .evidence import Evidence, from_columns
 from .evidence_files import read as read_table
 from .evidence_files import write as write_evidence
-from .explanations import Explanations, explained_here, merged
+from .explanations import Explanations, explained_here
 from .published_law import LawQuestion, PublishedLaw, known_columns, law_question, published
 from .records import Attribution, Audit, Contrast, Faithfulness, Ledger, Review, Rows, View, plain
 from .review_questions import FixQuestion, GapQuestion, answer_fix, answer_gap, questions
-from .shard_runs import Work, prepare
 from .shards import SHARD_ROWS
 from .signature import write_hashes
 from .staged_rows import Columns, rows_of
-from .whole_files import file_hash, put
+from .whole_files import put
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -573,98 +570,6 @@ def read_rows(
     )
 
 
-def review_files(
-    model: Path,
-    data: Path,
-    *,
-    policy: Path | None,
-    label: str | None,
-    groups: tuple[str, ...],
-    out: Path,
-    seed: int = 0,
-    device: str = "cpu",
-    quiet: bool = False,
-    force: bool = False,
-    faithful_rows: int = 0,
-    why: Sequence[GapQuestion | str] = (),
-    mitigate: FixQuestion | str | None = None,
-    law: LawQuestion | str | None = None,
-    explorer: bool = False,
-    work: Work | None = None,
-) -> Review | None:
-    """Review a model's folder on a data file and save the result: what `clinometer review` does.
-
-    Rows are explained shard by shard beside `out`, in a folder that a killed run goes on from and a finished one
-    removes. None in processes of torchrun other than the first.
-    """
-    how = work or Work()
-    if out.exists() and any(out.iterdir()) and not force:
-        raise OutputError(
-            f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
-        )
-    resolved = read_policy(policy) if policy is not None else None
-    if not groups and (resolved is None or not resolved.groups):
-        raise UsageError(
-            "there is no group column: name at least one (--group), or declare [groups.NAME] in the policy."
-        )
-    declared = tuple(resolved.groups) if resolved else ()
-    columns = Columns(inputs=(), groups=groups or declared, label=label)
-    folder = out.with_name(f"{out.name}.unfinished")
-    with joined(how.engine) as team, _threads(how.threads_each):
-        run = prepare("explanations", model, data, columns, folder, how, team, load={"device": device})
-        run.finished(team, progress=not quiet)
-        if not team.leads:
-            return None
-        left_out = run.left_out
-        rows = run.rows.rows(0, len(run.rows), [place for place, _, _ in left_out])
-        made = review(
-            run.subject,
-            rows,
-            policy=resolved,
-            seed=seed,
-            batch_size=how.batch_size,
-            shard_rows=how.shard_rows,
-            explanations=merged(run.shards.each()),
-            data={
-                "name": data.name,
-                "file_sha256": file_hash(data),
-                "columns": dataclasses.asdict(run.rows.columns),
-                "left_out": [list(one) for one in left_out],
-            },
-            limits=_left_out(left_out, len(run.rows)),
-            faithful_rows=faithful_rows,
-            why=why,
-            mitigate=mitigate,
-            law=law,
-            explorer=explorer,
-            progress=not quiet,
-        )
-        save_review(made, out, progress=not quiet)
-        shutil.rmtree(folder, ignore_errors=True)
-    return made
-
-
-def _left_out(rows: Sequence[tuple[int, str, str]], n: int) -> tuple[str, ...]:
-    if not rows:
-        return ()
-    return (
-        f"{len(rows)} of {n} rows could not be used and are in no number here: "
-        f"{first([f'{name} ({why})' for _, name, why in rows], 3)}. All are listed in review.json, data.left_out.",
-    )
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class _Callable(ModuleType):
     """Lets `clinometer.review(...)` work after `import clinometer.review` has put this module in its place."""
 
@@ -674,4 +579,4 @@ class _Callable(ModuleType):
 
 sys.modules[__name__].__class__ = _Callable
 
-__all__ = ["Audit", "Ledger", "gather", "read_rows", "review", "review_files", "save_review"]
+__all__ = ["Audit", "Ledger", "gather", "read_rows", "review", "save_review"]

@@ -74,8 +74,8 @@ class Prepared:
     how: Work
     told: str  # what became of an unfinished run of another plan that was there
 
-    def finished(self, team: Team, *, progress: bool = False) -> "Prepared":
-        """Itself, when all shards are done.
+    def carry_out(self, team: Team, *, progress: bool = False) -> None:
+        """Have all shards done.
 
         Raises:
             DataError, ModelError, UsageError, OutputError: see `engines.run`.
@@ -89,7 +89,6 @@ class Prepared:
             subject=self.subject if alone or self.job.model is None else None,
             progress=progress,
         )
-        return self
 
     @property
     def shards(self) -> Shards:

@@ -112,7 +112,7 @@ def evidence(
             )
         team.wait()
         if there is None:
-            prepared.finished(team, progress=progress)
+            prepared.carry_out(team, progress=progress)
         if not team.leads:
             return None
         if there is None:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .errors import first
+
 if TYPE_CHECKING:
     from .records import Attribution, Audit, Faithfulness, Finding, Measured, Review, WordEffect
 
@@ -221,6 +223,17 @@ def review_summary(made: "Review", out: Path, *, quiet: bool) -> str:
     lines.append(f"open:   {out / 'report.html'}")
     lines.append(f"files:  {', '.join(name for name in names if name != 'report.html')} in {out}")
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def left_out_line(rows: Sequence[Sequence[Any]], listed_in: Path) -> str:
+    """How many rows could not be used, the first of them with the reason, and where all are listed.
+
+    Args:
+        rows: of each its place, its id and why.
+        listed_in: the file that lists them all.
+    """
+    shown = first([f"{name} ({why})" for _, name, why in rows], 3)
+    return f"left out: {len(rows)} rows, listed in {printable(str(listed_in))}: {printable(shown)}\n"
 
 
 def marked_texts(made: "Attribution", most: int, *, width: int = 8) -> str:

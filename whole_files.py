@@ -12,11 +12,12 @@ from .errors import OutputError
 
 
 @contextmanager
-def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def whole(path: Path, *, durable: bool = False, instead: str = "") -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place at the end, or leaves no trace.
 
     Args:
         path: where the file will be; its folder exists.
+        instead: what to do where it cannot be written, a sentence for the message.
         durable: the bytes and the name are on the disk before this returns, so that a machine that stops keeps them.
 
     Raises:
@@ -35,7 +36,8 @@ def whole(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        told = f"{path} cannot be written: {error.strerror or error}. {instead}"
+        raise OutputError(told.strip()) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

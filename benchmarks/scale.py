@@ -39,6 +39,7 @@ from clinometer.shard_runs import Work
 from clinometer.sharded_evidence import evidence
 
 sys.path.insert(0, str(Path(__file__).parent))
+from measuring.invented import invented
 from measuring.rounds import interleaved, ratios
 from measuring.tables import machine, number, table
 
@@ -137,7 +138,7 @@ def texts_of(file: Path | None, n: int) -> list[str]:
         found = pa_csv.read_csv(file).column("text").to_pylist()
         return [str(text) for text in found[:n]]
     draw = np.random.default_rng(0)
-    words = [f"word{i}" for i in range(2000)]
+    words = [f"w{i}" for i in range(2000)]
     return [" ".join(draw.choice(words, int(draw.integers(5, 60)))) for _ in range(n)]
 
 
@@ -201,39 +202,6 @@ def throughput(model: Path, texts: list[str], rounds: int, batch_size: int) -> s
     return table(["way", "time: ratio to bare [95 %]", "processor time [95 %]", "texts a second"], lines)
 
 
-def random_model(folder: Path) -> Path:
-    """A BERT of MiniLM's size with random weights, and a tokenizer of words."""
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(2000))]
-    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokens = {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, model_max_length=128, **tokens
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(words),
-        hidden_size=384,
-        num_hidden_layers=6,
-        num_attention_heads=12,
-        intermediate_size=1536,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    return folder
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=["memory", "throughput"])
@@ -264,7 +232,7 @@ def main() -> None:
         print(f"{name}, {asked.n_texts} texts, batches of {asked.batch_size}:\n")
         texts_read = texts_of(texts, asked.n_texts)
         with tempfile.TemporaryDirectory() as folder:
-            print(throughput(model or random_model(Path(folder)), texts_read, asked.rounds, asked.batch_size))
+            print(throughput(model or invented(Path(folder)), texts_read, asked.rounds, asked.batch_size))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ Raghavan 2017; Chouldechova 2017), so that it widens other gaps. Audit calibrati
 import base64
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..bounded_files import read_json
-from ..errors import DataError, OutputError, UsageError, did_you_mean
+from ..errors import DataError, UsageError, did_you_mean
 from ..evidence import Evidence, fresh
+from ..whole_files import whole
 from .decision_rules import KINDS, Given, Groups, Heads, Rule
 from .id_draws import Words, id_draws
 from .seen_rows import DONE, Role, Seen, seen_rows
@@ -165,19 +164,8 @@ class Mitigation:
         }
         text = json.dumps(held, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
         target = Path(path)
-        temporary: Path | None = None
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-            temporary = Path(name)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            os.chmod(temporary, 0o644)
-            temporary.replace(target)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
+        with whole(target) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
     def __repr__(self) -> str:
         asked = f"by {self.attribute}" if self.attribute else "no group asked for"

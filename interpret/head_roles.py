@@ -26,6 +26,10 @@ class Rule:
         [Statistics], Floats | None
     ]  # (example, head, query), NaN where undefined; None without data
 
+    def passed(self, mean: float) -> bool:
+        """Whether a mean over queries reaches the threshold."""
+        return mean >= self.threshold if self.direction == "at least" else mean <= self.threshold
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRole:
@@ -142,23 +146,18 @@ def _of_head(layer: str, head: int, parts: Sequence[Statistics], rules: Sequence
     n_examples = sum(one.n_examples for one in parts)
     found = []
     for rule in rules:
-        arrays = [(rule.value(one), one.valid) for one in parts]
-        values = [array[:, head][valid] for array, valid in arrays if array is not None]
-        joined = np.concatenate([value[~np.isnan(value)] for value in values]) if values else np.zeros(0)
-        if not joined.size:
-            continue
-        mean = float(joined.mean(dtype=np.float64))
-        if mean >= rule.threshold if rule.direction == "at least" else mean <= rule.threshold:
+        total, n = _summed(parts, rule.value, head)
+        if n and rule.passed(total / n):
             found.append(
                 HeadRole(
                     layer=layer,
                     head=head,
                     role=rule.role,
-                    value=mean,
+                    value=total / n,
                     direction=rule.direction,
                     threshold=rule.threshold,
                     n_examples=n_examples,
-                    n_queries=int(joined.size),
+                    n_queries=n,
                 )
             )
     n_valid = sum(int(one.valid.sum()) for one in parts)
@@ -257,8 +256,7 @@ def summaries_of(counted: Sequence[HeadTally], rules: Sequence[Rule] = RULES) ->
         passed = []
         for rule in rules:
             mean = _mean([part.rules[rule.role] for part in parts])
-            at_least = rule.direction == "at least"
-            if mean is not None and (mean >= rule.threshold if at_least else mean <= rule.threshold):
+            if mean is not None and rule.passed(mean):
                 passed.append(rule.role)
         found.append(
             HeadSummary(

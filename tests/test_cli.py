@@ -395,9 +395,8 @@ def test_the_demo_says_what_review_would_return_and_returns_0(call, monkeypatch,
 )
 def test_a_review_returns_its_verdict(call, monkeypatch, tmp_path, verdict, code):
     calls = []
-    replace_module(
-        monkeypatch, "review", review_files=saver(calls, verdict), to_json=lambda made: f'"{made.title}"\n'
-    )
+    replace_module(monkeypatch, "review", to_json=lambda made: f'"{made.title}"\n')
+    replace_module(monkeypatch, "reviewed_files", review_files=saver(calls, verdict))
     arguments = [
         "review",
         tmp_path / "m",

@@ -138,7 +138,7 @@ def test_one_seed_gives_the_same_review_but_for_the_time(made, tmp_path):
 
 
 def test_the_saved_model_reviews_the_saved_rows_to_the_same_counts(made, tmp_path):
-    from clinometer.review import review_files
+    from clinometer.reviewed_files import review_files
 
     out, review = made
     again = review_files(

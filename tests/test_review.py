@@ -12,7 +12,8 @@ from clinometer.bias.policy import Policy
 from clinometer.errors import CaptureError, DataError, OutputError
 from clinometer.interpret.models import score
 from clinometer.records import plain
-from clinometer.review import _curves, read_rows, review_files, to_json
+from clinometer.review import _curves, read_rows, to_json
+from clinometer.reviewed_files import review_files
 from clinometer.scored_rows import evidence_of
 from clinometer.visualizers import page
 from reference.subjects import HOSTILE, applicants, fitted

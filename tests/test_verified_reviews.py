@@ -10,7 +10,7 @@ import pytest
 import clinometer.cli as cli
 from clinometer.errors import DataError
 from clinometer.interpret.edits import save
-from clinometer.review import review_files
+from clinometer.reviewed_files import review_files
 from clinometer.signature import NAME, check_files, seal, write_hashes
 from clinometer.verified_reviews import Verification, verify
 from clinometer.visualizers import page, plates
