@@ -314,3 +314,36 @@ def test_memory_that_runs_out_halves_the_batch_and_goes_on(
     small = dataclasses.replace(subject, forward=forward)
     assert np.allclose(score_rows(small, rows, 64), score(subject, rows), atol=1e-6)
     assert max(sizes) == 64 and 8 in sizes
+
+
+def test_a_review_says_which_rows_it_left_out_and_what_became_of_an_unfinished_one(
+    files: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import clinometer.shards as shards
+
+    data, out = spoiled(files, tmp_path), tmp_path / "review"
+    said = ["review", str(files[0]), str(data), "--label", "approved", "--group", "race", "--out", str(out)]
+    said += ["--threads", "1", "--on-bad-row", "skip", "--shard-rows"]
+    put, done = shards.Shards.put, []
+
+    def stopped(self: shards.Shards, *given: object) -> None:
+        put(self, *given)  # type: ignore[arg-type]
+        done.append(given[0])
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards.Shards, "put", stopped)
+        assert main([*said, "40"]) == 130
+    assert "2 of 5 shards are done and kept in" in capsys.readouterr().err
+    assert main([*said, "100"]) == 0
+    printed = capsys.readouterr()
+    assert "note: the unfinished run that was there differs in shard_rows; it is begun anew" in printed.err
+    assert f"left out: 3 rows, listed in {out / 'review.json'}: " in printed.out
+    made = json.loads((out / "review.json").read_text())
+    assert [row[0] for row in made["data"]["left_out"]] == [3, 77, 150] and made["data"]["rows"] == 197
+    assert any("3 of 200 rows could not be used" in limit for limit in made["limits"])
+    assert not out.with_name("review.unfinished").exists()
