@@ -3,12 +3,17 @@
     pip install cosmic-ray coverage pytest-cov          # none of them is needed for anything else
     python benchmarks/mutation.py --mutants 300 --seed 0
 
-The repository is cloned, so that no fault is ever planted in the checkout. The tests of `bias/` run once and note which
-of them reach which line. A mutant changes one place: an operator, a comparison, a number, a condition, a loop, an
-exception. Places are drawn with equal chance, and of each one of its mutants; what stands in annotations is left out, where
-every change is found by importing it. Each mutant is tested by the tests that reach its line, until one fails. A mutant that
-no test reaches counts as not found. Reported is the share found with Wilson's interval, by kind of change, and every
-mutant that was not found, to be read: some are equal to the original.
+The repository is cloned, so that no fault is ever planted in the checkout. The tests run once and note which of them
+reach which line of `bias/`: those in tests/bias by themselves, and the rest of the suite but for what no `bias/` is in
+(heads, figures) and what runs in a browser. A mutant changes one place: an operator, a comparison, a number, a
+condition, a loop, an exception. Places are drawn with equal chance, and of each one of its mutants; what stands in
+annotations is left out, where every change is found by importing it. Each mutant is tested by the tests of tests/bias
+that reach its line, until one fails, and if none does by those of the rest. A mutant that no test reaches counts as not
+found.
+
+Reported are the share found by tests/bias and by the suite, with Wilson's intervals, and every mutant that was not
+found, to be read. Some are equal to the original: those that were read and found so are in equal_mutants.json, each
+with the reason, and a third share leaves them out.
 """
 
 import argparse
@@ -19,6 +24,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -97,11 +103,11 @@ def drawn(mutants: list[Mutant], n: int, seed: int) -> list[Mutant]:
     return [draw.choice(places[place]) for place in draw.sample(sorted(places), min(n, len(places)))]
 
 
-def reached(root: Path) -> dict[tuple[str, int], list[str]]:
+def reached(notes: Path) -> dict[tuple[str, int], list[str]]:
     """(file, line) -> the tests that reach it, from coverage's notes."""
     import coverage  # type: ignore[import-not-found, unused-ignore]
 
-    data = coverage.CoverageData(str(root / ".coverage"))
+    data = coverage.CoverageData(str(notes))
     data.read()
     found = {}
     for file in data.measured_files():
@@ -206,24 +212,34 @@ def clone() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def noted(root: Path) -> None:
-    """Run the tests of `bias/` once, and note which reach which line."""
-    environment = {**os.environ, "PYTHONPATH": str(root.parent), "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
+# The two parts of the suite, each with the file that notes which test reaches which line.
+PARTS = {
+    ".coverage": ["tests/bias"],
+    ".coverage.rest": [
+        "tests",
+        "--ignore=tests/bias",
+        "--ignore=tests/interpret",
+        "--ignore=tests/visualizers",
         "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/bias",
-        f"--cov={root / 'bias'}",
-    ]
+        "not browser and not gpu",
+    ],
+}
+
+
+def noted(root: Path, notes: str) -> None:
+    """Run one part of the suite once, and note which of its tests reach which line."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root.parent),
+        "OMP_NUM_THREADS": "1",
+        "COVERAGE_FILE": str(root / notes),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PARTS[notes]]
     subprocess.run(
-        [*command, "--cov-context=test", "--cov-report="],
+        [*command, f"--cov={root / 'bias'}", "--cov-context=test", "--cov-report="],
         cwd=root,
         env=environment,
-        check=True,
+        check=notes == ".coverage",  # a test of the rest may miss a browser here; it is then used for nothing
         stdout=sys.stderr,
     )
 
@@ -242,13 +258,15 @@ def main() -> None:
     asked = parser.parse_args()
     clones = iter([asked.root]) if asked.root else clone()
     root = next(clones)
-    if not (root / ".coverage").is_file():
-        noted(root)
+    for notes in PARTS:
+        if not (root / notes).is_file():
+            noted(root, notes)
     sys.path.insert(0, str(root.parent))
     for name in PRELOADED.split():
         __import__(name)
     session = asked.session or root.parent / "mutants.sqlite"
-    lines, chosen = reached(root), drawn(mutants_of(root, session), asked.mutants, asked.seed)
+    lines, rest = (reached(root / notes) for notes in PARTS)
+    chosen = drawn(mutants_of(root, session), asked.mutants, asked.seed)
     kept: list[dict[str, object]] = []
     if asked.json and asked.json.is_file():
         kept = json.loads(asked.json.read_text("utf-8"))
@@ -265,9 +283,14 @@ def main() -> None:
                 f"the tests of {one.file}:{one.line} fail without any fault: nothing can be said"
             )
         result = outcome(root, one, tests, asked.timeout)
-        kept.append({**asdict(one), "tests": len(tests), "outcome": result})
+        by_rest = ""
+        if result in ("not found", "not reached"):
+            by_rest = of_the_rest(
+                root, one, in_order(rest.get((one.file, one.line), []), f"{one}", 40), asked
+            )
+        kept.append({**asdict(one), "tests": len(tests), "outcome": result, "rest": by_rest})
         print(
-            f"{place + 1} of {len(chosen)}: {one.file}:{one.line} {one.operator}: {result}",
+            f"{place + 1} of {len(chosen)}: {one.file}:{one.line} {one.operator}: {result} {by_rest}",
             file=sys.stderr,
             flush=True,
         )
@@ -277,21 +300,55 @@ def main() -> None:
     next(clones, None)
 
 
+def of_the_rest(root: Path, one: Mutant, tests: list[str], asked: argparse.Namespace) -> str:
+    """What the rest of the suite finds; tests of it that fail without any fault say nothing."""
+    if not tests:
+        return "not reached"
+    if outcome(root, one, tests, asked.timeout * 2, change=False) != "not found":
+        return "fails without it"
+    return outcome(root, one, tests, asked.timeout * 2)
+
+
+def why_equal(root: Path, one: dict[str, object]) -> str | None:
+    """The reason why a mutant was read and found to be equal to the original, or None."""
+    line = (root / str(one["file"])).read_text("utf-8").splitlines()[int(str(one["line"])) - 1]
+    at = line[int(str(one["column"])) :]
+    for read in json.loads((Path(__file__).parent / "equal_mutants.json").read_text("utf-8")):
+        of_file = read["file"] in ("*", one["file"]) and read["operator"] in str(one["operator"])
+        if of_file and re.search(read["text"], line.strip()) and re.search(read.get("at", ""), at):
+            return str(read["why"])
+    return None
+
+
+def share(found: int, n: int) -> str:
+    """A share with its interval."""
+    low, high = wilson(found, n)
+    return f"{found} of {n}: {found / n:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def report(root: Path, kept: list[dict[str, object]]) -> None:
-    """Print the share found, by kind, and what was not found."""
+    """Print the shares found, and what was not found."""
+    good = ("found", "timeout")
     counted = [one for one in kept if one["outcome"] != "no change"]
-    found = [one for one in counted if one["outcome"] in ("found", "timeout")]
-    low, high = wilson(len(found), len(counted))
-    print(f"found: {len(found)} of {len(counted)}: {len(found) / len(counted):.3f} [{low:.3f}, {high:.3f}]\n")
-    for outcome_, n in collections.Counter(str(one["outcome"]) for one in counted).most_common():
-        print(f"- {outcome_}: {n}")
+    own = [one for one in counted if one["outcome"] in good]
+    missed = [one for one in counted if one not in own and one.get("rest") not in good]
+    equal = [one for one in missed if why_equal(root, one) is not None]
+    n = len(counted)
+    print(f"found by tests/bias: {share(len(own), n)}")
+    print(f"found by the suite: {share(n - len(missed), n)}")
+    print(f"found by the suite of those not read and found equal: {share(n - len(missed), n - len(equal))}\n")
+    for said, times in collections.Counter(
+        f"{one['outcome']} {one.get('rest', '')}" for one in counted
+    ).most_common():
+        print(f"- {said}: {times}")
     print("\nnot found:\n")
-    for one in counted:
-        if one not in found:
-            text = (
-                (root / str(one["file"])).read_text("utf-8").splitlines()[int(str(one["line"])) - 1].strip()
-            )
-            print(f"- {one['file']}:{one['line']} {one['operator']} ({one['tests']} tests): `{text}`")
+    for one in missed:
+        text = (root / str(one["file"])).read_text("utf-8").splitlines()[int(str(one["line"])) - 1].strip()
+        said = why_equal(root, one)
+        print(
+            f"- {one['file']}:{one['line']} {one['operator']} ({one['tests']} tests): `{text}`"
+            + (f" equal: {said}" if said else "")
+        )
 
 
 if __name__ == "__main__":
