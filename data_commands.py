@@ -27,6 +27,7 @@ from .flags import (
     SCORE,
     SET_BY,
     STRATA,
+    SUPPRESS,
     WEIGHT,
     roles_of,
     tolerances,
@@ -46,6 +47,11 @@ from .terminal import audit_tables, verdict_line
 if TYPE_CHECKING:
     from .evidence import Evidence
     from .records import Audit
+
+
+NO_CURVES = (
+    "Calibration and thresholds are not drawn beside --suppress-below: their curves are of every group."
+)
 
 
 def audit(
@@ -96,6 +102,7 @@ def audit(
     out: OUT = None,
     junit: JUNIT = None,
     figures: FIGURES = None,
+    suppress_below: SUPPRESS = None,
 ) -> int:
     """Whom does a model fail? Rates, gaps and verdicts from a file of predictions: no model, no torch."""
     from .bias.audit import audit as run_audit
@@ -107,6 +114,10 @@ def audit(
         raise UsageError("--figures draws an audit; the tables of --preset have no figure. Leave one out.")
     if preset is not None and junit is not None:
         raise UsageError("--junit writes what is gated; the tables of --preset gate nothing. Leave one out.")
+    if preset is not None and suppress_below is not None:
+        raise UsageError(
+            "--suppress-below withholds groups of an audit; the tables of --preset name every group. Leave one out."
+        )
     rules = declared(
         policy,
         group or [],
@@ -133,11 +144,15 @@ def audit(
     evidence = evidence_from(file, roles)
     if preset is not None:
         return _preset(preset, evidence, list(group or evidence.groups), json=json, out=out)
-    made = run_audit(evidence, rules, title=f"audit of {Path(file).name}")
+    made = audited = run_audit(evidence, rules, title=f"audit of {Path(file).name}")
+    if suppress_below is not None:
+        from .small_cells import without_small_cells
+
+        made = without_small_cells(audited, suppress_below)
     shown = _only(made, show or [])
     written: tuple[Path, ...] = ()
     if figures is not None:
-        curves, notes = curves_of(evidence, rules, made)
+        curves, notes = curves_of(evidence, rules, audited) if suppress_below is None else ([], [NO_CURVES])
         written = draw_into(figures, [shown, *curves], made.title, notes)
     write_test_cases(junit, made)
     deliver(

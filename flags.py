@@ -22,6 +22,10 @@ ID = Annotated[str | None, typer.Option("--id", help="Column that names a row.")
 POSITIVE = Annotated[
     str | None, typer.Option(metavar="VALUE", help="The positive value of label and prediction.")
 ]
+SUPPRESS = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Withhold groups of fewer than N rows, and what would give them away."),
+]
 POLICY = Annotated[Path | None, typer.Option(metavar="FILE", help="What is judged: a policy.toml.")]
 WEIGHT = Annotated[str | None, typer.Option(help="Column of sampling weights.")]
 CLUSTER = Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import DataError, OutputError, UsageError, did_you_mean
+from .flags import SUPPRESS
 from .output import emit, emit_json, write
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ REVIEW = Annotated[
 ]
 NO_TEXT = Annotated[
     bool, typer.Option("--no-text", help="Leave out ids, tokens and words of texts; every number stays.")
-]
-SUPPRESS = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Withhold groups of fewer than N rows, and what would give them away."),
 ]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 EXPLORER = "explorer.html"

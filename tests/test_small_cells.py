@@ -174,3 +174,60 @@ def test_the_commands(tmp_path, capsys) -> None:
     target = str(tmp_path / "card.md")
     assert cli.main(["card", review, "--out", target, "--suppress-below", "20"]) == 0
     assert "suppressed" in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
+def table(path, sizes: dict[str, int]) -> str:
+    """A CSV of decisions of groups of these sizes."""
+    lines = ["label,prediction,score,g"]
+    for name, n in sizes.items():
+        lines += [f"{i // 2 % 2},{i // 5 % 2},{(i % 10) / 10},{name}" for i in range(n)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_an_audit_of_a_file_gives_out_no_small_group_in_any_form(tmp_path, capsys) -> None:
+    file = table(tmp_path / "rows.csv", {"a": 60, "b": 50, "few": 7})
+    asked = [
+        "audit",
+        file,
+        "--label",
+        "label",
+        "--prediction",
+        "prediction",
+        "--score",
+        "score",
+        "--group",
+        "g",
+    ]
+    asked += ["--tolerance", "selection_rate=0.1", "--set-by", "a test"]
+    plain = cli.main([*asked, "--json"])
+    whole = json.loads(capsys.readouterr().out)
+    written = [
+        "--out",
+        str(tmp_path / "a.json"),
+        "--junit",
+        str(tmp_path / "a.xml"),
+        "--figures",
+        str(tmp_path / "f"),
+    ]
+    assert cli.main([*asked, *written, "--suppress-below", "10"]) == plain, "the verdict is the same"
+    printed = capsys.readouterr().out
+    made = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert made["verdict"] == whole["verdict"]
+    sizes = {c["group"]: (c["n_rows"], c["status"]) for c in made["cells"] if c["metric"] == "selection_rate"}
+    assert sizes["few"] == sizes["b"] == (0, "suppressed") and sizes["a"] == (60, "ok"), (
+        "b would tell few's size"
+    )
+    told = {c["group"]: c["n_rows"] for c in whole["cells"] if c["metric"] == "selection_rate"}
+    assert (told["few"], told["b"]) == (7, 50), "the control: without the flag both sizes are there"
+    assert "suppressed" in printed and "status is 'suppressed'" in json.dumps(made["notes"])
+    said = (tmp_path / "f" / "figures.md").read_text(encoding="utf-8")
+    assert "not drawn beside --suppress-below" in said + printed
+    assert "few: n = 7" not in said + printed and "(n = 7)" not in said + printed
+
+
+def test_an_audit_withholds_nothing_of_a_published_rule_s_tables(tmp_path, capsys) -> None:
+    file = table(tmp_path / "rows.csv", {"a": 60, "few": 7})
+    asked = ["audit", file, "--prediction", "prediction", "--group", "g", "--preset", "four-fifths"]
+    assert cli.main([*asked, "--suppress-below", "10"]) == 2
+    assert "the tables of --preset name every group" in capsys.readouterr().err
