@@ -4,8 +4,10 @@ Every engine runs the same worker over the same shards; what differs is who take
 """
 
 import logging
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -148,8 +150,6 @@ def _here(job: Job, mine: Sequence[int], subject: "Subject | None") -> Iterator[
 
 
 def _processes(job: Job, mine: Sequence[int], workers: int) -> Iterator[int]:
-    import multiprocessing
-
     # Not forked: a fork of a process that has run torch's threads may wait for ever.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(job,))
@@ -166,9 +166,18 @@ def _processes(job: Job, mine: Sequence[int], workers: int) -> Iterator[int]:
 
 
 def _begin(job: Job) -> None:
-    """The first thing that a process of the pool does. An interruption is the parent's to handle."""
+    """The first thing that a process of the pool does. It leaves interruptions to its parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     _worker.append(Worker(job))
+
+
+def _end_with_the_parent() -> None:
+    """A parent that was killed can end no worker: one that is left would hold its model, and wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _one(index: int) -> int:

@@ -4,21 +4,46 @@ A shard is explained by itself: batches, and the scale that decides whether an a
 alone. So what is computed depends on how rows are divided, which the plan says, and on nothing else.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pa_compute
 
+from .errors import DataError
 from .records import Attribution, Floats, HeadSummary, Rows, plain
 from .shards import Plan, Product
+from .typed_json import Known, rebuild
 
 if TYPE_CHECKING:
-    from .interpret.head_roles import HeadTally
     from .interpret.models import Subject
 
 PER_ROW = ("value", "base_value", "nodes", "converged", "tolerance")
+
+
+def _floats(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind))
+
+
+def _lists(of: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:
+    return lambda kind: bool(pa.types.is_list(kind)) and of(kind.value_type)
+
+
+KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "id": pa.types.is_string,
+    "value": _floats,
+    "base_value": _floats,
+    "nodes": pa.types.is_signed_integer,
+    "converged": pa.types.is_boolean,
+    "tolerance": _floats,
+    "tokens": _lists(lambda kind: pa.types.is_string(kind) or pa.types.is_null(kind)),  # null: none at all
+    "scores": _lists(_floats),
+    "contribution": _lists(_floats),
+    "received": _lists(_floats),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,40 +114,105 @@ def _parts(rows: Rows, shard_rows: int) -> Iterator[Rows]:
 
 
 def merged(products: Iterable[Product]) -> Explanations:
-    """The explanations of all shards, put together in their order."""
+    """The explanations of all shards, put together in their order.
+
+    Raises:
+        DataError: a shard holds something else than explanations.
+    """
     from .interpret.head_roles import summaries_of
 
-    parts = list(products)
-    notes = [part.notes for part in parts]
-    table = pa.concat_tables([part.table for part in parts])
-    layers, n_heads = tuple(notes[0]["layers"]), notes[0]["heads"]
+    parts = [(product.table, _notes(product)) for product in products]
+    notes = [said for _, said in parts]
+    head = notes[0]
+    for table, said in parts:
+        _check(table, said, head)
+    table = pa.concat_tables([part.select(list(KINDS)) for part, _ in parts], promote_options="permissive")
     tokens = tuple(tuple(row) for row in table.column("tokens").to_pylist())
     return Explanations(
         attribution=Attribution(
-            **notes[0]["attribution"],
+            **asdict(head.attribution),
             ids=tuple(table.column("id").to_pylist()),
             tokens=tokens,
             scores=_padded(_ragged(table, "scores")),
             **{name: table.column(name).to_numpy() for name in PER_ROW},
-            notes=tuple(dict.fromkeys(note for one in notes for note in one["told"])),
+            notes=tuple(dict.fromkeys(note for said in notes for note in said.told)),
         ),
-        layers=layers,
-        contribution=np.stack(_ragged(table, "contribution")).reshape(len(table), len(layers), n_heads),
+        layers=head.layers,
+        contribution=np.stack(_ragged(table, "contribution")).reshape(
+            len(table), len(head.layers), head.heads
+        ),
         received=tuple(_ragged(table, "received")),
-        certificate=_certificate([one["certificate"] for one in notes]),
-        heads=summaries_of([_tally(one) for each in notes for one in each["looked"]]),
+        certificate=_certificate([said.certificate for said in notes]),
+        heads=summaries_of([tally for said in notes for tally in said.looked]),
     )
 
 
-def _tally(said: Mapping[str, Any]) -> "HeadTally":
-    """A tally from JSON, which has lists for pairs."""
-    from .interpret.head_roles import HeadTally
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Method:
+    """What was attributed, and how."""
 
-    sums = {
-        name: {of: (float(total), int(n)) for of, (total, n) in said[name].items()}
-        for name in ("measures", "classes", "rules")
-    }
-    return HeadTally(**{**said, **sums})
+    method: str
+    target: str
+    unit: str
+    baseline: str
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Notes:
+    """The notes of one shard, each of the kind that it has to be."""
+
+    attribution: _Method
+    told: tuple[str, ...]
+    layers: tuple[str, ...]
+    heads: int
+    certificate: Mapping[str, Any]
+    looked: tuple[Any, ...]  # HeadTally
+
+
+def _notes(product: Product) -> _Notes:
+    from .interpret.head_roles import MEASURES, RULES, HeadTally
+
+    known: Known = {(_Notes, "looked"): tuple[HeadTally, ...]}
+    try:
+        said: _Notes = rebuild(_Notes, product.notes, known)
+        certificate = {
+            "n": rebuild(int, said.certificate.get("n"), {}, "certificate.n"),
+            "layers": rebuild(Mapping[str, float], said.certificate.get("layers"), {}, "certificate.layers"),
+        }
+    except DataError as error:
+        raise _no_explanations(str(error)) from error
+    needed = {"measures": set(MEASURES), "rules": {rule.role for rule in RULES}, "classes": set[str]()}
+    for tally in said.looked:
+        sums = {of: getattr(tally, of) for of in needed}
+        finite = all(math.isfinite(total) for one in sums.values() for total, _ in one.values())
+        if not finite or any(names - sums[of].keys() for of, names in needed.items()):
+            raise _no_explanations(f"the sums of {tally.layer} head {tally.head} are not whole")
+    return replace(said, certificate={**said.certificate, **certificate})
+
+
+def _check(table: pa.Table, said: _Notes, head: _Notes) -> None:
+    """Refuse a shard whose columns are of other kinds or lengths, or whose notes do not go with the first shard's."""
+    for name, known in KINDS.items():
+        if table.column_names.count(name) != 1 or not known(table.schema.field(name).type):
+            raise _no_explanations(f"column {name!r} is missing or of another kind")
+        column = table.column(name)
+        inner = [chunk.flatten() for chunk in column.chunks] if pa.types.is_list(column.type) else []
+        if column.null_count or any(part.null_count for part in inner):
+            raise _no_explanations(f"column {name!r} has a value that is missing")
+    tokens, scores, heads = (
+        pa_compute.list_value_length(table.column(name)) for name in ("tokens", "scores", "contribution")
+    )
+    if not tokens.equals(scores) or set(heads.to_pylist()) != {len(said.layers) * said.heads}:
+        raise _no_explanations("scores, tokens and heads are of different numbers")
+    if (said.attribution, said.layers, said.heads) != (head.attribution, head.layers, head.heads):
+        raise _no_explanations("two shards are of different methods or models")
+
+
+def _no_explanations(why: str) -> DataError:
+    return DataError(
+        f"what was kept of a shard is no explanation of its rows: {why}. Remove the unfinished run and begin it again."
+    )
 
 
 def _ragged(table: pa.Table, name: str) -> list[Floats]:

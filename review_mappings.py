@@ -20,7 +20,8 @@ ATTRIBUTION: Mapping[str, Any] = {
 CERTIFICATE: Mapping[str, Any] = {"n": int, "how": str, "layers": Numbers}
 MODEL: Mapping[str, Any] = {
     **dict.fromkeys(("name", "class", "target", "threshold_unit", "baseline", "kind"), str),
-    **dict.fromkeys(("weights_sha256", "settings_sha256", "tokenizer_sha256"), str),
+    **dict.fromkeys(("weights_sha256", "settings_sha256", "tokenizer_sha256", "low_rank_sha256"), str),
+    **dict.fromkeys(("adapter", "adapter_sha256"), str | None),
     "parameters": int,
     "labels": tuple[str, ...],
     "threshold": float,

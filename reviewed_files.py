@@ -1,22 +1,23 @@
 """A review of files: rows explained shard by shard beside the folder that is written."""
 
 import dataclasses
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .bias.policy import read_policy
-from .engines import joined
+from .engines import Team, joined
 from .errors import OutputError, UsageError, first
 from .explanations import merged
+from .held_folders import Held, held
 from .published_law import LawQuestion
 from .records import Review
 from .review import review, save_review
 from .review_questions import FixQuestion, GapQuestion
 from .shard_runs import Work, prepare
 from .staged_rows import Columns
+from .terminal import printable
 from .whole_files import file_hash
 
 
@@ -45,10 +46,7 @@ def review_files(
     removes. None in processes of torchrun other than the first.
     """
     how = work or Work()
-    if out.exists() and any(out.iterdir()) and not force:
-        raise OutputError(
-            f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
-        )
+    _may_write(out, force)
     resolved = read_policy(policy) if policy is not None else None
     if not groups and (resolved is None or not resolved.groups):
         raise UsageError(
@@ -57,12 +55,16 @@ def review_files(
     declared = tuple(resolved.groups) if resolved else ()
     columns = Columns(inputs=(), groups=groups or declared, label=label)
     folder = out.with_name(f"{out.name}.unfinished")
-    with joined(how.engine) as team, _threads(how.threads_each):
+    with (
+        joined(how.engine) as team,
+        _alone(folder, out, team, force=force, quiet=quiet) as hold,
+        _threads(how.threads_each),
+    ):
         run = prepare("explanations", model, data, columns, folder, how, team, load={"device": device})
         if run.told and not quiet:
-            print(f"note: {run.told}; it is begun anew", file=sys.stderr)
+            print(f"note: {printable(run.told)}; it is begun anew", file=sys.stderr)
         run.carry_out(team, progress=not quiet)
-        if not team.leads:
+        if hold is None:
             return None
         left_out = run.left_out
         rows = run.rows.rows(0, len(run.rows), [place for place, _, _ in left_out])
@@ -89,8 +91,28 @@ def review_files(
             progress=not quiet,
         )
         save_review(made, out, progress=not quiet)
-        shutil.rmtree(folder, ignore_errors=True)
+        hold.clear()
     return made
+
+
+@contextmanager
+def _alone(folder: Path, out: Path, team: Team, *, force: bool, quiet: bool) -> Iterator[Held | None]:
+    """Hold the folder of the run, in the process that leads; None in the others."""
+    if not team.leads:
+        yield None
+        return
+    with held(folder) as hold:
+        if hold.told and not quiet:
+            print(f"note: {printable(hold.told)}", file=sys.stderr)
+        _may_write(out, force)  # again: another run may have ended in between
+        yield hold
+
+
+def _may_write(out: Path, force: bool) -> None:
+    if out.exists() and any(out.iterdir()) and not force:
+        raise OutputError(
+            f"{out} exists and is not empty. Name another folder with --out, or replace it with --force."
+        )
 
 
 def _left_out(rows: Sequence[tuple[int, str, str]], n: int) -> tuple[str, ...]:

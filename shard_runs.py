@@ -1,7 +1,6 @@
 """A run over shards: rows copied to a folder, a plan of what decides the bytes, an engine that works."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .engines import Team, run
-from .errors import OutputError, UsageError, did_you_mean
+from .errors import DataError, OutputError, UsageError, did_you_mean
 from .records import plain
+from .sealed_notes import read_note, write_note
 from .shard_work import ON_BAD_ROW, Job, Kind, LeftOut, OnBadRow
 from .shards import SHARD_ROWS, Plan, Shards
 from .source_files import files_of
 from .staged_rows import Columns, StagedRows, stage
-from .whole_files import file_hash, whole
+from .whole_files import file_hash
 
 if TYPE_CHECKING:
     from .interpret.models import Subject
@@ -133,19 +133,17 @@ def prepare(
     in_folder = isinstance(model, (str, Path))
     subject = load_model(cast(Any, model), **settings) if in_folder else cast("Subject", model)
     read = replace(columns, inputs=tuple(subject.columns), optional=tuple(subject.optional))
-    copied = folder / "rows.parquet"
     if team.leads:
-        _copied(source, copied, read)
+        copied(source, folder, read)
     team.wait()
-    kept = json.loads((folder / "source.json").read_text("utf-8"))
-    rows = StagedRows(copied, replace(read, id=kept["id"]))
+    rows, rows_hash = opened_copy(folder, read)
     plan = Plan(
         n_rows=len(rows),
         shard_rows=how.shard_rows,
         settings={
             "kind": kind,
             "model": plain(identity(subject)),
-            "rows_sha256": kept["rows_sha256"],
+            "rows_sha256": rows_hash,
             "columns": plain(rows.columns),
             "batch_size": how.batch_size,
             "threads": how.threads_each,
@@ -160,7 +158,7 @@ def prepare(
     job = Job(
         shards=folder / "run",
         plan=plan,
-        rows=copied,
+        rows=rows.path,
         columns=rows.columns,
         kind=kind,
         model=Path(cast(Any, model)) if in_folder else None,
@@ -180,28 +178,48 @@ def _placed(load: Mapping[str, Any], team: Team) -> dict[str, Any]:
     return settings
 
 
-def _copied(source: Any, target: Path, columns: Columns) -> None:
-    """Copy the rows, unless they were copied before from the same files."""
+def copied(source: Any, folder: Path, columns: Columns) -> bool:
+    """Copy the rows to a folder, unless they were copied before from the same files; whether they were copied now.
+
+    Raises:
+        DataError, UsageError, OutputError: see `staged_rows.stage`.
+    """
     said = {
         "files": {str(i): file_hash(file) for i, file in enumerate(files_of(source))},
         "columns": plain(columns),
     }
-    note = target.with_name("source.json")
+    note, target = folder / "source.json", folder / "rows.parquet"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        before = read_note(note)
+        same = before is not None and {name: before.get(name) for name in said} == said
+        if (
+            before is not None
+            and same
+            and target.is_file()
+            and file_hash(target) == before.get("rows_sha256")
+        ):
+            return False
     except OSError as error:
-        raise OutputError(f"{target.parent} cannot be made: {error.strerror or error}.") from error
-    try:
-        before = json.loads(note.read_text("utf-8"))
-        if {name: before[name] for name in said} == said and file_hash(target) == before["rows_sha256"]:
-            return
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing was copied, or not all of it: it is copied now
+        raise OutputError(f"{folder} cannot be used: {error.strerror or error}.") from error
     rows, rows_hash = stage(source, target, columns)
-    with whole(note, durable=True) as temporary:
-        temporary.write_text(
-            json.dumps({**said, "rows_sha256": rows_hash, "id": rows.columns.id}), encoding="utf-8"
+    write_note(note, {**said, "rows_sha256": rows_hash, "id": rows.columns.id})
+    return True
+
+
+def opened_copy(folder: Path, columns: Columns) -> tuple[StagedRows, str]:
+    """The rows that `copied` wrote, and SHA-256 of their file.
+
+    Raises:
+        DataError: the copy is not there, or damaged.
+    """
+    note = read_note(folder / "source.json") or {}
+    named, rows_hash = note.get("id"), note.get("rows_sha256")
+    if not isinstance(named, str) or not isinstance(rows_hash, str):
+        raise DataError(
+            f"{folder} has no whole source.json: its rows are copied again when the run is begun again."
         )
+    return StagedRows(folder / "rows.parquet", replace(columns, id=named)), rows_hash
 
 
 def identity(subject: "Subject") -> dict[str, Any]:

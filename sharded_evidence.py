@@ -1,24 +1,30 @@
 """Evidence of any number of rows: scored shard by shard, by any engine, resumed where it was killed."""
 
 import json
-import shutil
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from .engines import joined
-from .errors import OutputError
+from .engines import Team, joined
+from .errors import DataError, OutputError, first
 from .evidence import Evidence, from_table
 from .evidence_files import carried
 from .evidence_files import read as read_evidence
+from .held_folders import Held, held
+from .sealed_notes import read_note, write_note
 from .shard_runs import Prepared, Work, prepare
 from .shard_work import LeftOut
+from .shards import is_left_out
 from .sources import Source, scan
 from .staged_rows import Columns
+from .terminal import printable
 from .whole_files import file_hash, remove_unfinished, whole
 
 if TYPE_CHECKING:
@@ -95,25 +101,19 @@ def evidence(
         DataError: a file cannot be read, lacks a column, or holds a row that cannot be used.
         ModelError: the model cannot be loaded.
         UsageError: settings that do not go together.
-        OutputError: the folder holds something else, or cannot be written; a worker was ended from outside.
+        OutputError: the folder holds something else, is in use by another run, or cannot be written; a worker was ended
+            from outside.
     """
     how, target = work or Work(), Path(out)
     columns = Columns(inputs=(), groups=tuple(groups), label=label, id=id)
     began = time.perf_counter()
-    with joined(how.engine) as team:
-        if team.leads:
-            _may_write(target)
+    with joined(how.engine) as team, _alone(target, team, say=progress) as hold:
         prepared = prepare("scores", model, source, columns, target / "unfinished", how, team, load=load)
-        there = _there(target, prepared.job.plan.id)
-        if there is None and (target / "run.json").exists() and not force:
-            raise OutputError(
-                f"{target} holds evidence of another run (other rows, model or settings). Name another folder, or "
-                "replace it with --force."
-            )
+        there = finished(target, prepared.job.plan.id, force=force)
         team.wait()
         if there is None:
             prepared.carry_out(team, progress=progress)
-        if not team.leads:
+        if hold is None:
             return None
         if there is None:
             there = _merged(prepared, target)
@@ -123,16 +123,33 @@ def evidence(
                 "seconds": time.perf_counter() - began,
                 "seconds_of_shards": prepared.shards.seconds(),
             }
-            _write_json(target / "timings.json", timings)
-        shutil.rmtree(target / "unfinished", ignore_errors=True)
+            with whole(target / "timings.json", durable=True) as temporary:
+                text = json.dumps(timings, sort_keys=True, indent=1, allow_nan=False)
+                temporary.write_text(text + "\n", encoding="utf-8")
+        hold.clear()
         return there
+
+
+@contextmanager
+def _alone(target: Path, team: Team, *, say: bool) -> Iterator[Held | None]:
+    """Hold the folder of the run, in the process that leads; None in the others."""
+    if not team.leads:
+        yield None
+        return
+    _may_write(target)
+    with held(target / "unfinished") as hold:
+        if hold.told and say:
+            print(f"note: {printable(hold.told)}", file=sys.stderr)
+        remove_unfinished(target, *FILES)
+        yield hold
 
 
 def _may_write(target: Path) -> None:
     """Refuse a folder of anything else."""
     if target.is_dir():
-        remove_unfinished(target, *FILES)
-        strange = {path.name for path in target.iterdir()} - {*FILES, "unfinished"}
+        begun = tuple(f".{name}-" for name in FILES)  # what a run that was killed was writing
+        strange = {path.name for path in target.iterdir() if not path.name.startswith(begun)}
+        strange -= {*FILES, "unfinished"}
         if not strange:
             return
         raise OutputError(
@@ -142,18 +159,43 @@ def _may_write(target: Path) -> None:
         raise OutputError(f"{target} is a file; a folder is expected.")
 
 
-def _there(target: Path, plan: str) -> EvidenceRun | None:
-    """What an earlier run of the same plan wrote, if it is whole."""
-    try:
-        said = json.loads((target / "run.json").read_text("utf-8"))
-        if said["plan"] != plan or file_hash(target / "evidence.parquet") != said["evidence_sha256"]:
-            return None
-        left_out = tuple((place, name, why) for place, name, why in said["left_out"])
+def finished(target: Path, plan: str, *, force: bool = False) -> EvidenceRun | None:
+    """What an earlier run of the same plan wrote, where it is whole: its note, and the evidence that the note is of.
+
+    Raises:
+        OutputError: there is something else, which would be replaced, and `force` is not given.
+    """
+    said, path = read_note(target / "run.json"), target / "evidence.parquet"
+    if said is not None and said.get("plan") == plan and _fits(said, path):
         return EvidenceRun(
-            folder=target, n=said["n"], left_out=left_out, plan=plan, sha256=said["evidence_sha256"]
+            folder=target,
+            n=said["n"],
+            left_out=tuple((place, name, why) for place, name, why in said["left_out"]),
+            plan=plan,
+            sha256=said["evidence_sha256"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    if force or not (target / "run.json").exists():
         return None
+    if said is not None and said.get("plan") != plan:
+        raise OutputError(
+            f"{target} holds evidence of another run (other rows, model or settings). Name another folder, or "
+            "replace it with --force."
+        )
+    what = "run.json" if said is None else "evidence.parquet"
+    raise OutputError(
+        f"{target} holds evidence that is not as it was written: the checksum of {what} does not hold. Name another "
+        "folder, or make it again with --force."
+    )
+
+
+def _fits(said: Mapping[str, Any], path: Path) -> bool:
+    """Whether a note is of this file of evidence."""
+    try:
+        known = type(said.get("n")) is int and is_left_out(said.get("left_out"))
+        same = known and path.is_file() and file_hash(path) == said.get("evidence_sha256")
+        return same and bool(pa_parquet.read_metadata(path).num_rows == said["n"])
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
@@ -185,6 +227,11 @@ def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
                     writer = pa_parquet.ParquetWriter(
                         temporary, part.table.schema.with_metadata(carried(roles)), compression="zstd"
                     )
+                if not part.table.schema.equals(writer.schema):
+                    raise DataError(
+                        f"the shards of {prepared.shards.folder} hold different columns: {first(part.table.column_names)} "
+                        f"and {first(writer.schema.names)}. Remove {prepared.job.shards.parent} and run again."
+                    )
                 writer.write_table(part.table.replace_schema_metadata(carried(roles)))
                 left_out += part.left_out
                 n += len(part.table)
@@ -202,11 +249,5 @@ def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
         "left_out": left_out,
         "evidence_sha256": made.sha256,
     }
-    _write_json(target / "run.json", note)
+    write_note(target / "run.json", note, indent=1)
     return made
-
-
-def _write_json(path: Path, said: Mapping[str, Any]) -> None:
-    with whole(path, durable=True) as temporary:
-        text = json.dumps(said, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")

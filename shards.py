@@ -1,13 +1,14 @@
 """Shards: the parts of a long run, each written once and whole with its checksum, so that a killed run goes on.
 
 A folder of shards holds `plan.json`, which says what decides the bytes, and for each shard a Parquet table and, written
-after it, a note that names the plan and the table's checksum. A shard counts as done where its note is there and the
-checksum holds; a run that is killed at any moment leaves shards that are done and files that are not
+after it, a note that names the plan, the table's checksum and its own. A shard counts as done where its note is there
+and both checksums hold; a run that is killed at any moment leaves shards that are done and files that are not
 looked at. How many workers there are, and what ran when, is in neither.
 """
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
+from .bounded_files import read_json
 from .errors import DataError, OutputError, UsageError
+from .sealed_notes import read_note, write_note
 from .whole_files import file_hash, whole
 
 SHARD_ROWS = 1024
-LAYOUT = 1  # of a folder of shards; another one is begun anew
+LAYOUT = 2  # of a folder of shards; another one is begun anew
+LONGEST_NAME, LONGEST_TIME = 40, 64  # characters of a setting that is named, of seconds in a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +149,7 @@ class Shards:
         }
         with whole(self._path(index, "seconds")) as temporary:
             temporary.write_text(f"{seconds:.6f}\n", encoding="utf-8")
-        with whole(self._path(index, "json"), durable=True) as temporary:
-            temporary.write_text(json.dumps(note, sort_keys=True, ensure_ascii=False), encoding="utf-8")
+        write_note(self._path(index, "json"), note)
 
     def get(self, index: int) -> Product:
         """A shard that is done.
@@ -159,10 +162,22 @@ class Shards:
             raise DataError(
                 f"shard {index} of {self.folder} is not done, or damaged. Run again: it is made anew."
             )
+        path, (begin, end) = self._path(index, "parquet"), self.plan.bounds(index)
+        expected = end - begin - len(note["left_out"])
         try:
-            table = pa_parquet.read_table(self._path(index, "parquet"))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"shard {index} of {self.folder} cannot be read: {error}. Run again.") from error
+            found = pa_parquet.read_metadata(path).num_rows  # before memory is taken for what it claims
+            table = pa_parquet.read_table(path) if found == expected else None
+            if table is not None:
+                table.validate(full=True)
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"shard {index} of {self.folder} cannot be read: {reason}. {self._way_out(index)}"
+            ) from error
+        if table is None:
+            raise DataError(
+                f"shard {index} of {self.folder} has {found} rows, expected {expected}. {self._way_out(index)}"
+            )
         left_out = tuple((place, name, why) for place, name, why in note["left_out"])
         return Product(table=table, notes=note["notes"], left_out=left_out)
 
@@ -175,11 +190,9 @@ class Shards:
         for index in range(self.plan.n_shards):
             yield self.get(index)
 
-    def seconds(self) -> tuple[float, ...]:
-        """How long each shard took, in the order of the shards."""
-        return tuple(
-            float(self._path(index, "seconds").read_text("utf-8")) for index in range(self.plan.n_shards)
-        )
+    def seconds(self) -> tuple[float | None, ...]:
+        """How long each shard took, in the order of the shards; None where its file no longer says."""
+        return tuple(_seconds(self._path(index, "seconds")) for index in range(self.plan.n_shards))
 
     def remove(self) -> None:
         """Remove the folder, what it was for having been written elsewhere."""
@@ -188,12 +201,16 @@ class Shards:
     def _path(self, index: int, suffix: str) -> Path:
         return self.folder / "shards" / f"{index:06d}.{suffix}"
 
+    def _way_out(self, index: int) -> str:
+        return f"Remove {self._path(index, 'json')} and run again: the shard is made anew."
+
     def _note(self, index: int) -> dict[str, Any] | None:
-        try:
-            note = json.loads(self._path(index, "json").read_text("utf-8"))
-        except (OSError, ValueError):
+        """What was kept of a shard of this plan, or None."""
+        note = read_note(self._path(index, "json"))
+        if note is None or note.get("plan") != self.plan.id or note.get("rows") != [*self.plan.bounds(index)]:
             return None
-        return note if isinstance(note, dict) and note.get("plan") == self.plan.id else None
+        known = isinstance(note.get("sha256"), str) and isinstance(note.get("notes"), dict)
+        return note if known and is_left_out(note.get("left_out")) else None
 
     def _whole(self, index: int) -> bool:
         note = self._note(index)
@@ -214,14 +231,36 @@ def _unbegun(folder: Path) -> bool:
     return all(path.name == "shards" and path.is_dir() and not any(path.iterdir()) for path in others)
 
 
+def is_left_out(held: Any) -> bool:
+    """Whether it is a list of rows that were left out, as JSON has it: places, ids, reasons."""
+    return isinstance(held, list) and all(
+        isinstance(one, list) and [type(part) for part in one] == [int, str, str] for one in held
+    )
+
+
+def _seconds(path: Path) -> float | None:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LONGEST_TIME + 1)
+        said = float(raw)
+    except (OSError, ValueError):
+        return None
+    return said if len(raw) <= LONGEST_TIME and math.isfinite(said) and said >= 0 else None
+
+
 def _differences(kept: Path, plan: Plan) -> str:
     """In words, what of a plan on disk is not as in this one."""
     try:
-        before = json.loads(kept.read_text("utf-8"))
-        settings = {**before.pop("settings"), **before}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        before = read_json(kept, DataError)
+    except DataError:
         return "the plan that was there cannot be read"
-    now = {**json.loads(plan._text())}
-    now = {**now.pop("settings"), **now}
-    other: Sequence[str] = sorted(name for name in {*settings, *now} if settings.get(name) != now.get(name))
-    return f"the unfinished run that was there differs in {', '.join(other)}"
+    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
+        return "the plan that was there cannot be read"
+    now = json.loads(plan._text())
+    before, now = ({**one.pop("settings"), **one} for one in (before, now))
+    other: Sequence[str] = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if not other:
+        return "the plan that was there is not as it was written"
+    named = [name for name in other if name in now or (name.isidentifier() and len(name) <= LONGEST_NAME)]
+    strange = ["what is no setting"] if len(named) < len(other) else []
+    return f"the unfinished run that was there differs in {', '.join([*named, *strange])}"

@@ -58,18 +58,42 @@ class StagedRows:
 
     def __init__(self, path: Path, columns: Columns) -> None:
         self.path, self.columns = path, columns
-        self.file = pa_parquet.ParquetFile(path)
-        sizes = [self.file.metadata.row_group(i).num_rows for i in range(self.file.metadata.num_row_groups)]
-        self.ends = np.cumsum(sizes)
+        try:
+            self.file = pa_parquet.ParquetFile(path)
+            head, names = self.file.metadata, self.file.schema_arrow.names
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        needed = (columns.id, columns.label, *columns.inputs, *columns.groups)
+        missing = [name for name in needed if name is not None and name not in names]
+        if missing or len(set(names)) < len(names):
+            raise self._damaged(f"it lacks {first(missing)}" if missing else "it has a column twice")
+        self.ends = np.cumsum([head.row_group(i).num_rows for i in range(head.num_row_groups)])
 
     def __len__(self) -> int:
         return int(self.file.metadata.num_rows)
 
     def table(self, begin: int, end: int) -> pa.Table:
-        """The rows [begin, end) as they are in the file."""
+        """The rows [begin, end) as they are in the file.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         places = np.flatnonzero((self.ends > begin) & (np.r_[0, self.ends[:-1]] < end))
-        before = int(self.ends[places[0] - 1]) if places[0] else 0
-        return self.file.read_row_groups(places.tolist()).slice(begin - before, end - begin)
+        try:
+            read = self.file.read_row_groups(places.tolist())
+            read.validate(full=True)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        before = int(self.ends[places[0] - 1]) if len(places) and places[0] else 0
+        if len(read) < end - before:
+            raise self._damaged(f"it has no rows {begin} to {end - 1}")
+        return read.slice(begin - before, end - begin)
+
+    def _damaged(self, why: Exception | str) -> DataError:
+        reason = (str(why) or type(why).__name__).splitlines()[0]
+        return DataError(
+            f"{self.path} is not the copy of the rows that was made: {reason}. Remove it and run again: it is made anew."
+        )
 
     def rows(self, begin: int, end: int, without: Sequence[int] = ()) -> Rows:
         """The rows [begin, end) for a model, but for those at these places.

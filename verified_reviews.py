@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, InputError, first
+from .errors import DataError, InputError, UsageError, first
 from .records import Review
 from .review import read_rows, rows_hash
 from .saved_reviews import page_of, read_review
@@ -23,6 +23,7 @@ class Verification:
     folder: str
     seal: str | None  # SHA-256 of the list of hashes: what a reviewer notes elsewhere
     checks: tuple[Check, ...]
+    unchecked: tuple[str, ...] = ()  # "model", "adapter", "data": given, and not compared
 
     @property
     def holds(self) -> bool:
@@ -31,12 +32,16 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0 where it holds, 3 where it does not."""
-        return 0 if self.holds else InputError.exit_code
+        """0 where it holds and all that was given was compared, 3 otherwise."""
+        return 0 if self.holds and not self.unchecked else InputError.exit_code
 
 
 def verify(
-    folder: str | Path, model: str | Path | None = None, data: str | Path | None = None
+    folder: str | Path,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    *,
+    adapter: str | Path | None = None,
 ) -> Verification:
     """A review's files against the hashes saved with it; its model's files and its rows, where they are given.
 
@@ -44,10 +49,17 @@ def verify(
         folder: the folder of a saved review.
         model: the folder of the model that was reviewed.
         data: the file of the rows that it was reviewed on.
+        adapter: the folder of the adapter that was merged into the model; unless given, the folder of the name that the
+            review has, in the model's folder or beside it.
 
     Raises:
         DataError: the review cannot be read, or the list of hashes is damaged.
+        UsageError: an adapter is given without its model.
     """
+    if adapter is not None and model is None:
+        raise UsageError(
+            "an adapter is compared with its model: name the model's folder, too (REVIEW MODEL)."
+        )
     path = Path(folder)
     if not path.is_dir():
         raise DataError(f"{path} is not a folder. Name the folder that `clinometer review` wrote.")
@@ -65,10 +77,21 @@ def verify(
             note = f"no {what} was given" if given is None else "the review itself cannot be read"
             checks.append(_check(what, what, None, None, note))
         elif what == "model":
-            checks += _model(made.model, Path(given))
+            checks += _model(made.model, Path(given), None if adapter is None else Path(adapter))
         else:
             checks += _data(made, Path(given))
-    return Verification(folder=str(path), seal=seal(path), checks=tuple(checks))
+    given_ones = {"model": model, "adapter": adapter, "data": data}
+    unchecked = tuple(
+        what for what, one in given_ones.items() if one is not None and not _any_of(checks, what)
+    )
+    return Verification(folder=str(path), seal=seal(path), checks=tuple(checks), unchecked=unchecked)
+
+
+def _any_of(checks: Iterable[Check], given: str) -> bool:
+    """Whether anything of the model, the adapter or the data was compared."""
+    what, is_adapter = ("model", True) if given == "adapter" else (given, False)
+    of_it = [one for one in checks if one.what == what and (one.name == "adapter") == is_adapter]
+    return any(one.outcome != "not checked" for one in of_it)
 
 
 def _check(what: str, name: str, recorded: Any, found: str | None, note: str = "") -> Check:
@@ -79,41 +102,61 @@ def _check(what: str, name: str, recorded: Any, found: str | None, note: str = "
     return Check(what=what, name=name, outcome=outcome, recorded=told, found=found, note=note)
 
 
-def _model(recorded: Mapping[str, Any], folder: Path) -> Iterator[Check]:
-    """Weights, settings, tokenizer or processor of a model's folder."""
+def _model(recorded: Mapping[str, Any], folder: Path, adapter: Path | None) -> Iterator[Check]:
+    """Weights, settings, tokenizer or processor of a model's folder, and the adapter merged into it."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Name the folder of the model that was reviewed.")
-    from .interpret.hugging_face import PROCESSOR_FILES, TOKENIZER_FILES
-    from .interpret.weights import digest
+    from .interpret.hugging_face import ADAPTER_FILES, PROCESSOR_FILES, TOKENIZER_FILES
+    from .interpret.low_rank_folders import SETTINGS
 
     settings = "clinometer.json" if recorded.get("kind") == "clinometer" else "config.json"
     parts: dict[str, tuple[str, ...]] = {
         "weights": ("*.safetensors",),
         "settings": (settings,),
+        "low_rank": (SETTINGS,),
         "tokenizer": TOKENIZER_FILES,
         "processor": (*PROCESSOR_FILES, *TOKENIZER_FILES),
     }
-    known = False
-    for part, patterns in parts.items():
-        told = recorded.get(f"{part}_sha256")
-        if told is None:
-            continue
-        known = True
-        files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
-        named = first(file.name for file in files) if files else f"none of {', '.join(patterns)}"
-        yield _check("model", part, told, digest(files) if files else None, named)
-    if recorded.get("adapter_sha256") is not None:
-        yield _check(
-            "model",
-            "adapter",
-            None,
-            None,
-            "an adapter was merged into the weights; its folder is not compared",
-        )
+    known = [part for part in parts if recorded.get(f"{part}_sha256") is not None]
+    for part in known:
+        yield _part(part, recorded, folder, parts[part])
     if not known:
-        yield _check(
-            "model", "model", None, None, "the review has no hash of its model: it was made in memory"
-        )
+        note = "the model was not checked: the review has no hash of it, as it was made of a model in memory"
+        yield _check("model", "model", None, None, note)
+    merged = recorded.get("adapter_sha256") is not None
+    if merged:
+        place = adapter or _adapter_of(recorded, folder)
+        if place is not None and not place.is_dir():
+            raise DataError(f"{place} is not a folder. Name the folder of the adapter.")
+        if place is not None:
+            yield _part("adapter", recorded, place, ADAPTER_FILES)
+        else:
+            named = recorded.get("adapter")
+            where = "an adapter whose folder it does not name" if named is None else f"the adapter {named!r}"
+            note = f"the review is of {where}, which is neither in nor beside {folder}: name its folder (--adapter)"
+            yield _check("model", "adapter", recorded["adapter_sha256"], None, note)
+    elif adapter is not None:
+        note = "the adapter was not checked: the review is of a model without one, or does not say"
+        yield _check("model", "adapter", None, None, note)
+
+
+def _part(part: str, recorded: Mapping[str, Any], folder: Path, patterns: tuple[str, ...]) -> Check:
+    from .interpret.weights import digest
+
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
+    named = first(file.name for file in files) if files else f"none of {', '.join(patterns)}"
+    if part == "adapter":
+        named = f"{named} of {folder}"
+    return _check("model", part, recorded[f"{part}_sha256"], digest(files) if files else None, named)
+
+
+def _adapter_of(recorded: Mapping[str, Any], model: Path) -> Path | None:
+    """The folder of the adapter's name in the model's folder, or beside it."""
+    named = recorded.get("adapter")
+    if not isinstance(named, str) or named in ("", ".", "..") or Path(named).name != named:
+        return None
+    places = (model / named, model.absolute().parent / named)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def _data(made: Review, file: Path) -> Iterator[Check]:
@@ -121,11 +164,15 @@ def _data(made: Review, file: Path) -> Iterator[Check]:
     if not file.is_file():
         raise DataError(f"{file} is not a file. Name the CSV or Parquet file of the rows that were reviewed.")
     told = made.data.get("file_sha256")
-    whole = _check("data", "file", told, file_hash(file), file.name)
     columns = made.data.get("columns")
+    if told is None and not isinstance(columns, Mapping):
+        note = "the data were not checked: the review does not say which file they were in"
+        yield _check("data", "data", None, None, note)
+        return
+    whole = _check("data", "file", told, file_hash(file), file.name)
     if not isinstance(columns, Mapping):
         yield whole
-        note = "the review does not say which columns were read; its file is compared as a whole"
+        note = "the review does not say which columns were read: its file was compared as a whole"
         yield _check("data", "rows", None, None, note)
         return
     rows = _rows(made.data, columns, file)
@@ -208,5 +255,5 @@ def as_json(made: Verification) -> str:
     """The verification as JSON."""
     from .records import plain
 
-    held = {**plain(made), "holds": made.holds}
+    held = {**plain(made), "holds": made.holds, "exit_code": made.exit_code}
     return json.dumps(held, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

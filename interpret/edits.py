@@ -108,7 +108,8 @@ def with_edit(subject: Subject, edit: Edit) -> Subject:
         ModelError: the edit does not fit the model.
     """
     made = subject if edit.place is None else installed(subject, edit.place, edit.tensors)
-    files = ("weights_sha256", "settings_sha256")  # of a folder that this model no longer is
+    # Of a folder that this model no longer is:
+    files = ("weights_sha256", "settings_sha256", "low_rank_sha256")
     known = subject.provenance.get("edited_from")
     origin = known or {key: subject.provenance[key] for key in files if key in subject.provenance}
     kept = {key: value for key, value in subject.provenance.items() if key not in files}

@@ -175,6 +175,18 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
 
 
+def check_size(model: nn.Module, path: Path) -> None:
+    """Refuse a model, built without memory, that is of far more numbers than the weights, which it may share out.
+
+    Raises:
+        RuntimeError: it is.
+    """
+    numbers = sum(math.prod(shape) for shape in _shapes(path).values())
+    wanted = sum(part.numel() for part in model.parameters())
+    if wanted > 16 * numbers + 2**24:
+        raise RuntimeError(f"the settings are of {wanted:,} numbers, the file holds {numbers:,}")
+
+
 def check_fit(
     architecture: Architecture, path: Path, made: Callable[[nn.Module], nn.Module] | None = None
 ) -> None:
@@ -201,9 +213,7 @@ def check_fit(
     with torch.device("meta"):
         model: nn.Module = Classifier(architecture)
         if made is not None:
-            wanted = sum(part.numel() for part in made(model).parameters())
-            if wanted > 16 * numbers + 2**24:
-                raise RuntimeError(f"the settings are of {wanted:,} numbers, the file holds {numbers:,}")
+            check_size(made(model), path)
             return
     expected = {name: tuple(part.shape) for name, part in model.state_dict().items()}
     differ = sorted(

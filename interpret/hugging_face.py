@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ TOKENIZER_FILES = (
     "*.model",
     "*.spm",
 )
+ADAPTER_FILES = ("adapter_*",)
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "feature_extractor_config.json")
 PADDING_TOLERANCE: Mapping[torch.dtype, float] = {torch.float64: 1e-9, torch.float32: 1e-4}
 
@@ -149,6 +151,18 @@ def task_of(path: Path, architectures: list[str], asked: str | None) -> Task:
     )
 
 
+def architectures_of(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """The classes that the settings of a folder name.
+
+    Raises:
+        ModelError: they are no list.
+    """
+    named = settings.get("architectures") or []
+    if not isinstance(named, list):
+        raise ModelError(f"{path / 'config.json'} has architectures {named!r}; a list of names is expected.")
+    return [str(name) for name in named]
+
+
 def load_hugging_face(
     path: Path,
     *,
@@ -165,10 +179,7 @@ def load_hugging_face(
     import transformers
 
     settings = read_settings(path / "config.json")
-    named = settings.get("architectures") or []
-    if not isinstance(named, list):
-        raise ModelError(f"{path / 'config.json'} has architectures {named!r}; a list of names is expected.")
-    architectures = [str(name) for name in named]
+    architectures = architectures_of(path, settings)
     check_weights(path, architecture=(architectures or ["AutoModel"])[0])
     kind = task_of(path, architectures, task)
     check_layers(path, settings)
@@ -197,8 +208,11 @@ def load_hugging_face(
         "dtype": dtype,
         "quantisation": _own_quantisation(settings) or words,
         "device_map": None if device_map is None else json.dumps(device_map),
-        "adapter_sha256": None if adapter is None else digest(_files(adapter, ("adapter_*",))),
+        "adapter_sha256": None if adapter is None else digest(_files(adapter, ADAPTER_FILES)),
     }
+    if adapter is not None:
+        # The name alone: `verify` looks for it in and beside the model's folder.
+        provenance["adapter"] = os.path.basename(os.path.abspath(adapter))
     common = {
         "name": path.name,
         "task": kind.name,
@@ -215,7 +229,7 @@ def load_hugging_face(
         provenance["tokenizer_sha256"] = digest(_files(path, TOKENIZER_FILES))
         provenance["longest_text"] = texts.longest
         subject = READERS[kind.name](model, texts, **how, **common)
-        subject = _padding_proved(subject, texts, numbers)
+        subject = padding_proved(subject, texts, numbers)
         together = range(1 if "padding" in subject.provenance else 2)
         attention = str(probe(subject, _two_texts(texts).take(together)))
         subject = dataclasses.replace(subject, provenance={**subject.provenance, "attention": attention})
@@ -289,7 +303,7 @@ def _two_texts(texts: Texts) -> Rows:
     )
 
 
-def _padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subject:
+def padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subject:
     """The Subject, once two texts of different lengths score in one batch as they do alone.
 
     Otherwise (recurrence, pooling at the end) the Subject takes only texts of one length per batch. Dynamic int8 is
@@ -312,7 +326,7 @@ def _padding_proved(subject: Subject, texts: Texts, dtype: torch.dtype) -> Subje
             f"{subject.name} does not run on two short texts: its tokenizer gives numbers beyond the model's tables "
             f"({error}). The tokenizer belongs to another model."
         ) from error
-    if subject.provenance["quantisation"].startswith("torch dynamic"):
+    if subject.provenance.get("quantisation", "none").startswith("torch dynamic"):
         return subject
     allowed = PADDING_TOLERANCE.get(dtype, 5e-2) * max(float(np.abs(alone).max()), 1e-6)
     moved = float(np.abs(together - alone).max())

@@ -151,10 +151,16 @@ def shaped(module: nn.Module, ranks: Mapping[str, int]) -> nn.Module:
     parts = dict(module.named_modules())
     for name, rank in ranks.items():
         layer = parts.get(name)
-        if type(layer) is not nn.Linear or type(rank) is not int or rank < 1:
+        if type(layer) is not nn.Linear:
             raise ModelError(
                 f"the saved model has a layer {name!r} of rank {rank!r}; {type(module).__name__} has "
                 f"{'no such part' if layer is None else type(layer).__name__} there. The settings do not fit the weights."
+            )
+        full = min(layer.in_features, layer.out_features)
+        if type(rank) is not int or not 1 <= rank <= full:
+            raise ModelError(
+                f"the saved model has a layer {name!r} of rank {rank!r}; 1 to {full} is expected of one that is "
+                f"{layer.out_features} by {layer.in_features}. The settings do not fit the weights."
             )
         made = LowRank(layer.in_features, layer.out_features, rank, bias=layer.bias is not None)
         made = made.to(layer.weight.device, layer.weight.dtype).train(layer.training)

@@ -19,7 +19,16 @@ from . import folders
 from .low_rank import low_rank, ranks_of, shaped
 from .models import Subject, load, ours, pick_device, without_gradients
 from .transformer import Classifier
-from .weights import check_weights, digest, dtype_named, quantised, read_settings
+from .weights import (
+    check_layers,
+    check_weights,
+    digest,
+    dtype_named,
+    panics_refused,
+    quantised,
+    read_settings,
+    unreadable,
+)
 
 SETTINGS = "low_rank.json"
 SCHEMA_VERSION = 1
@@ -98,9 +107,9 @@ def save_low_rank(
 
 
 def _only_classifiers(path: Path) -> None:
-    from .hugging_face import task_of
+    from .hugging_face import architectures_of, task_of
 
-    named = [str(name) for name in read_settings(path / "config.json").get("architectures") or []]
+    named = architectures_of(path, read_settings(path / "config.json"))
     kind = task_of(path, named, None)
     if kind.name != "sequence classification":
         raise ModelError(
@@ -129,16 +138,25 @@ def load_low_rank(
             f"{path / SETTINGS} has schema version {settings.get('schema_version')!r} and ranks of type "
             f"{type(settings.get('ranks')).__name__}; this Clinometer reads version {SCHEMA_VERSION}, name -> rank."
         )
+    for name, rank in settings["ranks"].items():
+        if type(rank) is not int:
+            raise ModelError(
+                f"{path / SETTINGS} says that {name!r} has the rank {rank!r}; a whole number is expected. Write the folder "
+                "again."
+            )
     check_weights(path)
     where, numbers = pick_device(device), dtype_named(dtype)
+    of_ours = (path / folders.SETTINGS).is_file()
+    read = _read_ours if of_ours else _read_hugging_face
+    subject = read(path, settings["ranks"], where, numbers, positive)
     provenance = {
         "weights_sha256": digest(path.glob("*.safetensors")),
+        "settings_sha256": digest([path / (folders.SETTINGS if of_ours else "config.json")]),
+        "low_rank_sha256": digest([path / SETTINGS]),
         "dtype": dtype,
         "quantisation": "none",
         "low_rank": f"{len(settings['ranks'])} Linear layers",
     }
-    read = _read_ours if (path / folders.SETTINGS).is_file() else _read_hugging_face
-    subject = read(path, settings["ranks"], where, numbers, positive)
     write = writer(subject.write)
     if quantise is not None:
         provenance["quantisation"] = quantised(subject.module, quantise)[1]
@@ -151,16 +169,32 @@ def _read_hugging_face(
 ) -> Subject:
     import transformers
 
-    from .hugging_face import hugging_face
-    from .texts import read_tokenizer
+    from .hugging_face import TOKENIZER_FILES, hugging_face, padding_proved
+    from .texts import Texts, read_tokenizer
 
     _only_classifiers(path)
-    config: Any = transformers.AutoConfig.from_pretrained(
-        path, local_files_only=True, trust_remote_code=False
-    )
+    check_layers(path, read_settings(path / "config.json"))
     auto: Any = transformers.AutoModelForSequenceClassification
-    model = _filled(shaped(auto.from_config(config), ranks), path)
-    return hugging_face(model.to(device, dtype), read_tokenizer(path), positive=positive, name=path.name)
+    try:
+        config: Any = transformers.AutoConfig.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+        with torch.device("meta"):
+            folders.check_size(shaped(auto.from_config(config), ranks), path)
+        model = shaped(auto.from_config(config), ranks)
+    except ModelError:
+        raise
+    except Exception as error:  # of transformers, whatever it says of settings that do not fit
+        raise unreadable(path, error) from error
+    model = _filled(model, path)
+    tokenizer = read_tokenizer(path)
+    subject = hugging_face(model.to(device, dtype), tokenizer, positive=positive, name=path.name)
+    files = [file for pattern in TOKENIZER_FILES for file in path.glob(pattern) if file.is_file()]
+    subject = dataclasses.replace(
+        subject, provenance={**subject.provenance, "tokenizer_sha256": digest(files)}
+    )
+    with panics_refused(path.name):
+        return padding_proved(subject, Texts(tokenizer, model, path.name, cut=True), dtype)
 
 
 def _read_ours(

@@ -1,6 +1,7 @@
 """Evidence in shards: the same bytes on every way through, resumed at any moment, and no row lost in silence."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,50 @@ def test_rows_of_a_shard_change_the_plan_and_say_so(
     with pytest.raises(OutputError, match=r"evidence of another run .*--force"):
         run(files, tmp_path / "out")
     assert run(files, tmp_path / "out", force=True).plan != made.plan
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("run.json", {"left_out": [[0, "0", "no"]]}),
+        ("run.json", {"n": 199}),
+        ("run.json", None),
+        ("evidence.parquet", None),
+    ],
+    ids=["rows left out", "n", "cut", "evidence cut"],
+)
+def test_evidence_that_is_not_as_it_was_written_is_not_taken_for_it(
+    files: tuple[Path, Path], tmp_path: Path, file: str, change: dict[str, object] | None
+) -> None:
+    made, path = run(files, tmp_path / "out"), tmp_path / "out" / file
+    whole = {one.name: one.read_bytes() for one in (made.path, tmp_path / "out" / "run.json")}
+    assert run(files, tmp_path / "out").left_out == ()  # control
+    if change is None:
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(OutputError, match=rf"the checksum of {re.escape(file)} does not hold.*--force"):
+        run(files, tmp_path / "out")
+    again = run(files, tmp_path / "out", force=True)
+    assert again.left_out == () and {name: (tmp_path / "out" / name).read_bytes() for name in whole} == whole
+
+
+@pytest.mark.parametrize("name", ["source.json", "rows.parquet"])
+def test_a_copy_of_the_rows_that_was_changed_is_made_again(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = run(files, tmp_path / "whole")
+    with killed_at(15, monkeypatch), pytest.raises(Killed):
+        run(files, tmp_path / "out")
+    left = tmp_path / "out" / "unfinished" / name
+    if name == "source.json":
+        kept = json.loads(left.read_text())
+        assert kept["id"] == "id"
+        left.write_text(json.dumps({**kept, "id": "income"}))  # rows named after something else
+    else:
+        left.write_bytes(left.read_bytes()[:-20])
+    again = run(files, tmp_path / "out")
+    assert again.path.read_bytes() == whole.path.read_bytes() and again.told == ""
 
 
 def test_a_file_that_changed_is_read_again(
@@ -219,6 +264,24 @@ def test_a_process_that_was_killed_by_the_system_goes_on(files: tuple[Path, Path
     assert (out / "evidence.parquet").read_bytes() == one.path.read_bytes()
 
 
+def test_workers_end_with_a_process_that_was_killed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    out = tmp_path / "out"
+    flags = command(files, out, "--workers", "2")
+    flags[flags.index("--shard-rows") + 1] = "4"
+    process = subprocess.Popen([sys.executable, "-m", "clinometer.cli", *flags], cwd=tmp_path)
+    first = out / "unfinished" / "run" / "shards" / "000000.json"
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.002)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2, "the control: two workers and what watches over them"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = psutil.wait_procs(workers, timeout=60)[1]
+    assert not left, f"processes that outlived the one that started them: {left}"
+    assert main(flags) == 0, "and the same command goes on"
+
+
 def test_the_command_says_what_it_did(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,8 +318,6 @@ def test_wrong_flags_are_named(
     code: int,
     match: str,
 ) -> None:
-    import re
-
     assert main([*command(files, tmp_path / "out"), *more]) == code
     assert re.search(match, " ".join(capsys.readouterr().err.split()))
 

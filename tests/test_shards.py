@@ -40,7 +40,7 @@ def test_the_name_of_a_plan_tells_every_setting() -> None:
 
 def product(begin: int, end: int) -> Product:
     return Product(
-        table=pa.table({"row": list(range(begin, end))}),
+        table=pa.table({"row": list(range(begin + 1, end))}),
         notes={"first": begin},
         left_out=((begin, "x", "why"),),
     )
@@ -64,12 +64,16 @@ def test_shards_come_back_as_they_were_put_whatever_the_order(tmp_path: Path) ->
     again = Shards(tmp_path / "run", PLAN)
     assert again.missing() == () and again.seconds() == (0.0, 1.0, 2.0)
     rows = [value for part in again.each() for value in part.table.column("row").to_pylist()]
-    assert rows == list(range(10))
+    assert rows == sorted(set(range(10)) - {PLAN.bounds(index)[0] for index in range(3)})
     assert again.get(1).left_out == ((3, "x", "why"),) and again.get(1).notes == {"first": 3}
 
 
 @pytest.mark.parametrize(
-    "damage", ["truncated", "one bit", "gone", "note gone", "note cut", "note of another plan"]
+    "damage",
+    [
+        *("truncated", "one bit", "gone", "note gone", "note cut", "note of another plan"),
+        *("other rows left out", "other notes", "nested too deeply"),
+    ],
 )
 def test_a_damaged_shard_is_not_done_and_is_never_read(tmp_path: Path, damage: str) -> None:
     shards = filled(tmp_path / "run", PLAN)
@@ -86,6 +90,12 @@ def test_a_damaged_shard_is_not_done_and_is_never_read(tmp_path: Path, damage: s
             note.unlink()
         case "note cut":
             note.write_bytes(note.read_bytes()[:-9])
+        case "other rows left out":
+            note.write_text(json.dumps({**json.loads(note.read_text()), "left_out": []}))
+        case "other notes":
+            note.write_text(json.dumps({**json.loads(note.read_text()), "notes": {"first": 4}}))
+        case "nested too deeply":
+            note.write_text("[" * 100_000)
         case _:
             note.write_text(json.dumps({**json.loads(note.read_text()), "plan": "0" * 64}))
     assert shards.missing() == (1,)
@@ -93,6 +103,23 @@ def test_a_damaged_shard_is_not_done_and_is_never_read(tmp_path: Path, damage: s
         list(shards.each())
     shards.put(1, product(*PLAN.bounds(1)), seconds=0.0)
     assert shards.missing() == ()
+
+
+def test_a_shard_of_more_or_fewer_rows_than_its_note_says_is_refused(tmp_path: Path) -> None:
+    shards = filled(tmp_path / "run", PLAN)
+    shards.put(1, Product(table=pa.table({"row": [1] * 400})), seconds=0.0)
+    with pytest.raises(
+        DataError, match=r"shard 1 of .* has 400 rows, expected 3\. Remove .*000001\.json and run"
+    ):
+        shards.get(1)
+
+
+@pytest.mark.parametrize("left", ["", "inf", "-1", "nan", "soon", "9" * 400, "\0"])
+def test_a_time_that_cannot_be_read_is_not_known_and_nothing_else_is_lost(tmp_path: Path, left: str) -> None:
+    shards = filled(tmp_path / "run", PLAN)
+    (tmp_path / "run" / "shards" / "000001.seconds").write_text(left)
+    (tmp_path / "run" / "shards" / "000002.seconds").unlink()
+    assert shards.seconds() == (0.5, None, None) and shards.missing() == ()
 
 
 def test_shards_of_another_plan_are_removed_and_the_difference_is_named(tmp_path: Path) -> None:
@@ -105,11 +132,28 @@ def test_shards_of_another_plan_are_removed_and_the_difference_is_named(tmp_path
     assert told == "the unfinished run that was there differs in shard_rows, threads"
 
 
-def test_a_plan_that_cannot_be_read_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "left", ["{", "[]", "{}", '{"settings": [1]}', "[" * 100_000, '{"a":' * 100_000, "9" * 9000, '"\\ud800"']
+)
+def test_a_plan_that_cannot_be_read_is_begun_anew(tmp_path: Path, left: str) -> None:
     filled(tmp_path / "run", PLAN)
-    (tmp_path / "run" / "plan.json").write_text("{")
+    (tmp_path / "run" / "plan.json").write_text(left)
     begun, told = Shards.opened(tmp_path / "run", PLAN)
     assert begun.missing() == (0, 1, 2) and told == "the plan that was there cannot be read"
+    assert Shards.opened(tmp_path / "run", PLAN)[1] == "", "what was begun is of this plan"
+
+
+def test_what_a_damaged_plan_differs_in_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "plan.json"
+    for change, said in (
+        ({"settings": {"\x1b[2J": 1, "x" * 5000: 2}}, "differs in what is no setting"),
+        ({"settings": {"threads": 2}, "n_rows": 11}, "differs in n_rows, threads"),
+        ({"layout": float(2)}, "the plan that was there is not as it was written"),
+    ):
+        filled(tmp_path / "run", PLAN)
+        file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+        begun, told = Shards.opened(tmp_path / "run", PLAN)
+        assert told.endswith(said) and begun.missing() == (0, 1, 2)
 
 
 def test_a_folder_of_anything_else_is_refused(tmp_path: Path) -> None:

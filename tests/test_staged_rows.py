@@ -139,3 +139,20 @@ def test_files_that_cannot_be_used_are_refused_and_nothing_is_left(
     with pytest.raises(error, match=match):
         stage(file, tmp_path / "copy.parquet", columns, rows_together=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv"]
+
+
+def test_a_copy_that_is_damaged_is_named_with_the_way_out(tmp_path: Path) -> None:
+    frame, copy = people(20), tmp_path / "rows.parquet"
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    rows, _ = stage(tmp_path / "people.csv", copy, COLUMNS, rows_together=5)
+    columns, raw = rows.columns, copy.read_bytes()
+    with pytest.raises(DataError, match="has no rows 18 to 24"):
+        rows.table(18, 25)
+    copy.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(DataError, match=r"rows\.parquet is not the copy .* Remove it and run again"):
+        StagedRows(copy, columns)
+    pa_parquet.write_table(pa_parquet.read_table(pa.BufferReader(raw)).drop_columns(["race"]), copy)
+    with pytest.raises(DataError, match="it lacks 'race'"):
+        StagedRows(copy, columns)
+    copy.write_bytes(raw)
+    assert len(StagedRows(copy, columns)) == 20

@@ -141,7 +141,7 @@ def _changed(draw: Random, tree: Any) -> Any:
     elif kind == 5 and isinstance(holder, dict):
         holder[draw.choice(("extra", "schema_version", "kind", "\x00", "a.b", f" {key}"))] = holder[key]
     elif kind == 6 and isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
-        change = draw.choice((lambda x: -x, lambda x: x * 10, lambda x: x + 1, float, str, lambda x: 10**18))
+        change = draw.choice((lambda x: -x, lambda x: x * 10, lambda x: x + 1, _float, str, lambda x: 10**18))
         holder[key] = change(holder[key])
     elif kind == 7 and isinstance(holder[key], str):
         text: str = holder[key]
@@ -151,6 +151,10 @@ def _changed(draw: Random, tree: Any) -> Any:
     else:
         holder[key] = copy.deepcopy(draw.choice(ODD))
     return tree
+
+
+def _float(number: float) -> float:
+    return float(number) if abs(number) < 1e300 else math.inf
 
 
 def _has(holder: Any, key: Any) -> bool:
@@ -202,3 +206,31 @@ def _toml(value: Any) -> str:
 
 def _toml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def odd_column(draw: Random, n: int) -> Any:
+    """A column of n values, of a kind that nobody expects."""
+    import datetime
+    import decimal
+
+    import pyarrow as pa
+
+    made = draw.randrange(14)
+    texts = [str(draw.choice(ODD)).encode("utf-8", "ignore").decode() for _ in range(n)]
+    numbers = [draw.choice((0.0, 1.0, 1e308, float("inf"), float("nan"), -1.0)) for _ in range(n)]
+    return (
+        lambda: pa.nulls(n),
+        lambda: pa.array(texts),
+        lambda: pa.array(numbers),
+        lambda: pa.array(texts).dictionary_encode(),
+        lambda: pa.array([[1, 2]] * n),
+        lambda: pa.array([{"a": 1}] * n),
+        lambda: pa.array([b"\xff\x00"] * n),
+        lambda: pa.array([decimal.Decimal("1.5")] * n),
+        lambda: pa.array([datetime.datetime(1, 1, 1)] * n, pa.timestamp("us")),
+        lambda: pa.array([datetime.timedelta(days=99999)] * n),
+        lambda: pa.array([2**64 - 1 - (i % 2) for i in range(n)], pa.uint64()),
+        lambda: pa.array([bool(i % 2) for i in range(n)]),
+        lambda: pa.array([0.5] * n, pa.float16()),
+        lambda: pa.array([2**62] * n),
+    )[made]()

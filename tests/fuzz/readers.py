@@ -2,79 +2,16 @@
 
 import functools
 import json
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from fuzz.mutations import ODD, as_json, as_toml, bytes_changed, tree_changed
+from fuzz import run_readers
+from fuzz.mutations import ODD, as_json, as_toml, bytes_changed, odd_column, tree_changed
+from fuzz.reading import Files, Reader, parsed_json, parsed_toml, put, text_file, written
 
-Files = Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
-    """One reader: files that it accepts, how one case is made of them, and how a user would read them."""
-
-    name: str
-    valid: Callable[[], Files]  # name -> bytes
-    changed: Callable[[Random, Files], Files]
-    read: Callable[[Path], Any]  # of the folder that the files lie in
-    use: Callable[[Any], object] = lambda made: made  # what a user does next: its errors name no file
-
-
-def kept(folder: Path) -> Files:
-    """The bytes of every file under a folder, by its path within."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def put(files: Files, folder: Path) -> None:
-    """The folder with these files and no others."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, raw in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(raw)
-
-
-def _written(make: Callable[[Path], object]) -> Files:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder))
-        return kept(Path(folder))
-
-
-def text_file(name: str, parse: Callable[[bytes], Any], written: Callable[[Any], bytes]) -> Any:
-    """Mutations of one file that has a structure: the tree more often than the bytes, sometimes both."""
-
-    def changed(draw: Random, files: Files) -> Files:
-        raw = files[name]
-        how = draw.random()
-        if how < 0.7:
-            raw = written(tree_changed(draw, parse(raw)))
-        if how > 0.6:
-            raw = bytes_changed(draw, raw)
-        return {**files, name: raw}
-
-    return changed
-
-
-def _toml(raw: bytes) -> Any:
-    import tomllib
-
-    return tomllib.loads(raw.decode())
-
-
-def _json(raw: bytes) -> Any:
-    return json.loads(raw)
-
+__all__ = ["BY_NAME", "READERS", "Files", "Reader", "put"]
 
 # Policies, lexicons, suites, costs: TOML
 
@@ -263,7 +200,7 @@ def _csv() -> Files:
 def _parquet() -> Files:
     from clinometer.evidence_files import write
 
-    return _written(lambda folder: write(_evidence(), folder / "rows.parquet"))
+    return written(lambda folder: write(_evidence(), folder / "rows.parquet"))
 
 
 def _cells_changed(draw: Random, cells: list[list[bytes]]) -> bytes:
@@ -297,33 +234,6 @@ def _csv_changed(draw: Random, files: Files) -> Files:
     return {"rows.csv": _cells_changed(draw, cells)}
 
 
-def _odd_column(draw: Random, n: int) -> Any:
-    import datetime
-    import decimal
-
-    import pyarrow as pa
-
-    made = draw.randrange(14)
-    texts = [str(draw.choice(ODD)).encode("utf-8", "ignore").decode() for _ in range(n)]
-    numbers = [draw.choice((0.0, 1.0, 1e308, float("inf"), float("nan"), -1.0)) for _ in range(n)]
-    return (
-        lambda: pa.nulls(n),
-        lambda: pa.array(texts),
-        lambda: pa.array(numbers),
-        lambda: pa.array(texts).dictionary_encode(),
-        lambda: pa.array([[1, 2]] * n),
-        lambda: pa.array([{"a": 1}] * n),
-        lambda: pa.array([b"\xff\x00"] * n),
-        lambda: pa.array([decimal.Decimal("1.5")] * n),
-        lambda: pa.array([datetime.datetime(1, 1, 1)] * n, pa.timestamp("us")),
-        lambda: pa.array([datetime.timedelta(days=99999)] * n),
-        lambda: pa.array([2**64 - 1 - (i % 2) for i in range(n)], pa.uint64()),
-        lambda: pa.array([bool(i % 2) for i in range(n)]),
-        lambda: pa.array([0.5] * n, pa.float16()),
-        lambda: pa.array([2**62] * n),
-    )[made]()
-
-
 def _parquet_changed(draw: Random, files: Files) -> Files:
     import io
 
@@ -338,12 +248,12 @@ def _parquet_changed(draw: Random, files: Files) -> Files:
             kind, at = draw.randrange(6), draw.randrange(table.num_columns)
             if kind == 0:
                 name = table.column_names[at]
-                table = table.set_column(at, name, _odd_column(draw, table.num_rows))
+                table = table.set_column(at, name, odd_column(draw, table.num_rows))
             elif kind == 1 and table.num_columns > 1:
                 table = table.remove_column(at)
             elif kind == 2:
                 name = draw.choice((table.column_names[at], "", "\x00", "x"))
-                table = table.append_column(name, _odd_column(draw, table.num_rows))
+                table = table.append_column(name, odd_column(draw, table.num_rows))
             elif kind == 3:
                 table = table.slice(0, draw.choice((0, 1, 2)))
             else:
@@ -400,14 +310,14 @@ def _dataset() -> Files:
         }
         (folder / "dataset_info.json").write_bytes(as_json(info))
 
-    return _written(save)
+    return written(save)
 
 
 def _dataset_changed(draw: Random, files: Files) -> Files:
     name = draw.choices([*sorted(files)], (1, 2, 3))[0]
     if name.endswith(".arrow"):
         return {**files, name: bytes_changed(draw, files[name])}
-    return text_file(name, _json, as_json)(draw, files)
+    return text_file(name, parsed_json, as_json)(draw, files)
 
 
 def _read_dataset(folder: Path) -> Any:
@@ -437,7 +347,7 @@ def _trace() -> Files:
     model = HandMade(causal=True).double().eval()
     x, padding = torch.randn(2, 4, 8, dtype=torch.float64), torch.zeros(2, 4, dtype=torch.bool)
     made = attention_gradient(lambda: model(x, padding), model)
-    return _written(
+    return written(
         lambda folder: save_trace(made, folder / "trace", tokens=[["a", "b", "c", "d"], ["e", "f", "g", "h"]])
     )
 
@@ -493,13 +403,13 @@ def _review() -> Files:
         (folder / "review.json").write_text(to_json(made), encoding="utf-8")
         write(evidence, folder / "evidence.parquet")
 
-    return _written(save)
+    return written(save)
 
 
 def _review_changed(draw: Random, files: Files) -> Files:
     if draw.random() < 0.05:
         return {**files, "evidence.parquet": bytes_changed(draw, files["evidence.parquet"])}
-    return text_file("review.json", _json, as_json)(draw, files)
+    return text_file("review.json", parsed_json, as_json)(draw, files)
 
 
 def _read_review(folder: Path) -> Any:
@@ -524,7 +434,7 @@ def _model() -> Files:
     from clinometer.interpret.edits import save
     from reference.subjects import applicants, fitted
 
-    return _written(lambda folder: save(fitted(applicants(40), epochs=0), folder / "model"))
+    return written(lambda folder: save(fitted(applicants(40), epochs=0), folder / "model"))
 
 
 def _model_changed(draw: Random, files: Files) -> Files:
@@ -533,11 +443,11 @@ def _model_changed(draw: Random, files: Files) -> Files:
     if draw.random() < 0.1:
         made["model/model.safetensors"] = bytes_changed(draw, made["model/model.safetensors"])
         return made
-    return text_file("model/clinometer.json", _json, as_json)(draw, made)
+    return text_file("model/clinometer.json", parsed_json, as_json)(draw, made)
 
 
 def _edits_changed(draw: Random, files: Files) -> Files:
-    return text_file("model/edits.json", _json, as_json)(draw, files)
+    return text_file("model/edits.json", parsed_json, as_json)(draw, files)
 
 
 def _read_model(folder: Path) -> Any:
@@ -573,7 +483,7 @@ def _transformers_model() -> Files:
         transformers.BertForSequenceClassification(config).save_pretrained(folder / "model")
         tokenizer.save_pretrained(folder / "model")
 
-    return _written(save)
+    return written(save)
 
 
 def _transformers_changed(draw: Random, files: Files) -> Files:
@@ -583,7 +493,7 @@ def _transformers_changed(draw: Random, files: Files) -> Files:
     path = f"model/{name}"
     if name == "model.safetensors":
         return {**files, path: bytes_changed(draw, files[path])}
-    return text_file(path, _json, as_json)(draw, files)
+    return text_file(path, parsed_json, as_json)(draw, files)
 
 
 def _texts_scored(made: Any) -> object:
@@ -599,7 +509,7 @@ def _texts_scored(made: Any) -> object:
 def _toml_reader(
     name: str, file: str, raw: bytes, read: Callable[[Path], Any], use: Callable[[Any], object] = repr
 ) -> Reader:
-    changed = text_file(file, _toml, as_toml)
+    changed = text_file(file, parsed_toml, as_toml)
     return Reader(name=name, valid=lambda: {file: raw}, changed=changed, read=read, use=use)
 
 
@@ -640,5 +550,6 @@ READERS = (
         read=_read_model,
         use=_texts_scored,
     ),
+    *run_readers.READERS,
 )
 BY_NAME = {reader.name: reader for reader in READERS}

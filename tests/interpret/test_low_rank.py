@@ -125,8 +125,9 @@ def test_settings_that_do_not_fit_are_refused():
         shaped(nn.Sequential(nn.Linear(2, 2)), {"7": 1})
     with pytest.raises(ModelError, match="ReLU there"):
         shaped(nn.Sequential(nn.ReLU()), {"0": 1})
-    with pytest.raises(ModelError, match="rank 0"):
-        shaped(nn.Sequential(nn.Linear(2, 2)), {"0": 0})
+    for rank in (0, 3, 10**30):
+        with pytest.raises(ModelError, match=rf"rank {rank!r}; 1 to 2 is expected"):
+            shaped(nn.Sequential(nn.Linear(2, 4)), {"0": rank})
 
 
 def test_our_model_is_saved_factorised_and_loads_bit_for_bit(folder, tmp_path):
@@ -192,11 +193,48 @@ def test_folders_that_do_not_fit_are_refused(folder, tmp_path):
     with pytest.raises(ModelError, match="schema version 9"):
         load_low_rank(thin)
     name = next(iter(settings["ranks"]))
+    for rank in ("2", True, 2.0, None):
+        (thin / "low_rank.json").write_text(json.dumps({**settings, "ranks": {name: rank}}))
+        with pytest.raises(ModelError, match=rf"low_rank\.json says that .* has the rank {rank!r}"):
+            load_low_rank(thin)
     (thin / "low_rank.json").write_text(
         json.dumps({**settings, "ranks": {k: v for k, v in settings["ranks"].items() if k != name}})
     )
     with pytest.raises(ModelError, match="missing"):
         load_low_rank(thin)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"hidden_size": 2**40}, "cannot be loaded by transformers"),
+        ({"vocab_size": 2**33}, r"settings are of .* numbers, the file holds"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1,000,000"),
+        ({"hidden_act": "/etc/passwd"}, "cannot be loaded by transformers"),
+        ({"architectures": 7}, "has architectures 7; a list of names is expected"),
+    ],
+)
+def test_settings_of_another_classifier_are_refused_before_memory_is_taken(tmp_path, change, match):
+    path = text_folder(tmp_path, "BertForSequenceClassification", **labelled("negative", "positive"))
+    save_low_rank(path, tmp_path / "thin", rank=2)
+    file = tmp_path / "thin" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(ModelError, match=match):
+        load_low_rank(tmp_path / "thin")
+
+
+def test_what_a_factorised_folder_holds_is_in_its_provenance(folder, tmp_path):
+    save_low_rank(folder, tmp_path / "ours", rank=3)
+    whole = text_folder(tmp_path, "BertForSequenceClassification", **labelled("negative", "positive"))
+    save_low_rank(whole, tmp_path / "theirs", rank=2)
+    for name, parts in (("ours", ()), ("theirs", ("tokenizer",))):
+        known = load(tmp_path / name).provenance
+        for part in ("weights", "settings", "low_rank", *parts):
+            assert len(known[f"{part}_sha256"]) == 64
+        settings = json.loads((tmp_path / name / "low_rank.json").read_text())
+        (tmp_path / name / "low_rank.json").write_text(json.dumps(settings, indent=4))
+        again = load(tmp_path / name).provenance
+        assert {key for key in known if known[key] != again[key]} == {"low_rank_sha256"}
 
 
 def test_other_tasks_are_refused_with_the_way_out(tmp_path):

@@ -309,7 +309,8 @@ def test_an_adapter_is_merged_and_scores_as_peft_does(tmp_path):
             logits = model(input_ids=torch.tensor([tokenizer(line)["input_ids"]])).logits[0]
         assert score(subject, ROWS)[i] == pytest.approx(float(logits[1] - logits[0]), abs=1e-5)
     assert not np.allclose(score(subject, ROWS), score(load(path), ROWS), atol=1e-2)
-    assert len(subject.provenance["adapter_sha256"]) == 64
+    assert len(subject.provenance["adapter_sha256"]) == 64 and subject.provenance["adapter"] == "adapter"
+    assert "adapter" not in load(path).provenance
     assert subject.provenance["class"] == "BertForSequenceClassification"
     assert trace(subject, ROWS).layers == trace(load(path), ROWS).layers
     eight = load(path, adapter=folder, quantise="int8")

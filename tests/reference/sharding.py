@@ -52,11 +52,11 @@ def killed_at(moment: int, patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         if len(steps) == moment:
             raise Killed
 
-    import clinometer.shard_runs as shard_runs
+    import clinometer.sealed_notes as sealed_notes
     import clinometer.sharded_evidence as sharded_evidence
     import clinometer.staged_rows as staged_rows
 
     with patch.context() as patched:
-        for module in (shards, sharded_evidence, shard_runs, staged_rows):
+        for module in (shards, sharded_evidence, sealed_notes, staged_rows):
             patched.setattr(module, "whole", dying)
         yield steps
