@@ -38,8 +38,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# What holds for every record, whichever module it is in.
-OF_RECORDS = ("tests/bias/test_records.py::test_records_are_frozen_slotted_and_keyword_only",)
+# What holds for every module, by its name: lines of signatures, constants and records run when it is imported.
+OF_RECORDS = (
+    "tests/bias/test_records.py::test_records_are_frozen_slotted_and_keyword_only",
+    "tests/bias/test_edges_of_defaults.py::test_defaults_and_constants_are_the_pinned_ones",
+)
 OF_THE_REST = 15  # so many tests of the rest are tried: they are slow
 PRELOADED = "numpy scipy.stats scipy.optimize pandas pyarrow pyarrow.compute statsmodels.api narwhals"
 

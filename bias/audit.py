@@ -18,7 +18,7 @@ from .areas import Area
 from .attributes import Attribute, resolve_attributes
 from .cells import cells_of
 from .columns import FEW_CLUSTERS, Columns, design_of
-from .estimates import Estimate, mean_of
+from .estimates import Counted, Estimate, mean_of
 from .groups import ALL, OTHERS
 from .impossibility import not_both
 from .influence import Ints
@@ -198,10 +198,19 @@ def _compared(
     if attribute.compare == "overall":
         return {name: one.measure(attribute.rows(name), False) for name in shown}
     made = dict(shown)
-    if attribute.compare == "complement":
-        for name, _ in attribute.pairs:  # of one group alone there are none
-            made[OTHERS + name] = one.measure(attribute.rows(OTHERS, but=name), True)
+    if attribute.compare == "complement" and attribute.pairs:  # of one group alone there are none
+        whole = one.measure(attribute.rows(OTHERS), True) if isinstance(shown[ALL], Counted) else None
+        for name in attribute.compared:
+            less = None if whole is None else _less(whole, shown[name])
+            made[OTHERS + name] = less or one.measure(attribute.rows(OTHERS, but=name), True)
     return made
+
+
+def _less(whole: Estimate | Area, part: Estimate | Area) -> Counted | None:
+    """A count of the rows that are not in a part, by subtraction; None where that is no count."""
+    if isinstance(whole, Counted) and isinstance(part, Counted) and whole.n > part.n:
+        return Counted(whole.k - part.k, whole.n - part.n)
+    return None
 
 
 def _tolerances(audited: list[Audited], rules: Policy) -> dict[str, float]:

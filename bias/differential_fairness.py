@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
+import numpy as np
 from scipy import stats
 
 from ..errors import DataError, UsageError, first
@@ -72,24 +72,25 @@ def differential_fairness(
         raise DataError(f"groups {first(negative)} have a negative number of rows.")
     sizes = {group: sum(counted.values()) for group, counted in outcomes.items()}
     empty = tuple(group for group, n in sizes.items() if n == 0)
-    pairs = list(combinations([group for group in outcomes if group not in empty], 2))
-    n_comparisons = len(pairs) * len(names)
+    known = [group for group, n in sizes.items() if n]
+    n_comparisons = math.comb(len(known), 2) * len(names)
     at: tuple[str, str, str] | None = None
     epsilon, low, high = 0.0, 0.0, 0.0
     z = float(stats.norm.isf((1 - confidence) / (2 * max(1, n_comparisons))))
 
-    def logged(group: str, outcome: str) -> tuple[float, float]:
-        k = outcomes[group].get(outcome, 0) + concentration
-        n = sizes[group] + len(names) * concentration
-        return math.log(k / n), 1 / k - 1 / n
-
-    for one, other in pairs:
-        for outcome in names:
-            (p1, v1), (p2, v2) = logged(one, outcome), logged(other, outcome)
-            gap, half = abs(p1 - p2), z * math.sqrt(v1 + v2)
-            if at is None or gap > epsilon:
-                epsilon, at = gap, (outcome, one, other) if p1 >= p2 else (outcome, other, one)
-            low, high = max(low, gap - half), max(high, gap + half)
+    k = np.array([[outcomes[group].get(name, 0) + concentration for name in names] for group in known])
+    n = np.array([[sizes[group] + len(names) * concentration] for group in known])
+    p, v = np.array([[math.log(ratio) for ratio in row] for row in (k / n).tolist()]), 1 / k - 1 / n
+    for one in range(len(known) - 1):  # one group with all that follow at once: (group, outcome)
+        apart = np.abs(p[one] - p[one + 1 :])
+        half = z * np.sqrt(v[one] + v[one + 1 :])
+        most = float(apart.max())
+        if at is None or most > epsilon:
+            other, outcome = divmod(int(apart.argmax()), len(names))
+            other += one + 1
+            more, less = (one, other) if p[one, outcome] >= p[other, outcome] else (other, one)
+            epsilon, at = most, (names[outcome], known[more], known[less])
+        low, high = max(low, float((apart - half).max())), max(high, float((apart + half).max()))
     found = at is not None
     return DifferentialFairness(
         epsilon=epsilon if found else None,

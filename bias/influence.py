@@ -15,6 +15,7 @@ from .intervals import Interval, Means
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Scale = Literal["identity", "log", "logit"]
+MOST_LOGGED = 300.0  # an end more than e to this times the estimate away is put there: it says nothing, and stays a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ class Influenced:
                 f"an estimate of {at} has no interval on the {scale} scale: take an exact bound."
             )
         if scale == "log":
-            return Interval(at * math.exp(-half / at), at * math.exp(half / at))
+            factor = math.exp(min(half / at, MOST_LOGGED))
+            return Interval(at / factor, at * factor)
         middle, half = math.log(at / (1 - at)), half / (at * (1 - at))
         return Interval(_expit(middle - half), _expit(middle + half))
 

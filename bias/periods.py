@@ -19,7 +19,8 @@ from ..evidence_files import read
 Every = Literal["day", "week", "month", "quarter", "year"]
 EVERY: tuple[Every, ...] = ("day", "week", "month", "quarter", "year")
 SUFFIXES = {".parquet", ".pq", ".csv"}
-IN_A_NAME = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})(?:[-_.]?(\d{2}))?(?!\d)")
+# Without a day no digit may follow: 2026-11-3 and 2026-11-035 are no dates, rather than a first of November.
+IN_A_NAME = re.compile(r"(?<!\d)(\d{4})[-_.]?(\d{2})(?:[-_.]?(\d{2})(?!\d)|(?![-_.]?\d))")
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 DAYS = {"day": 1, "week": 7}
 

@@ -113,7 +113,7 @@ def word_differences(
         group: whose mean comes first.
         reference: None is everyone else whose group is known.
         minimum: examples of each group that a unit has to occur in, 2 or more.
-        permutations: 99 or more; the smallest p is 1 / (permutations + 1).
+        permutations: 50 or more; the smallest p is 1 / (permutations + 1).
 
     Raises:
         DataError: no such group, groups for other rows, or no unit frequent enough in both.

@@ -36,3 +36,44 @@ def test_there_are_records_and_an_array_in_one_is_compared_by_nobody():
     for record in (Null, Compared, Split, Swapped):
         # Whether two arrays are equal has no single answer: such records are equal to themselves alone.
         assert record.__eq__ is object.__eq__
+
+
+# Records that hold arrays or matrices and are equal to themselves alone, one on a line for each module.
+ALONE = {
+    "bootstrap_t": ("Critical", "_Side", "_Draws"),
+    "classes": ("Confusion",),
+    "counterfactuals": ("Counterfactuals",),
+    "decision_rules": ("GroupThresholds", "Heads"),
+    "exchangeable": ("Units",),
+    "gap_contrast": ("GapContrast",),
+    "group_rows": ("Taken",),
+    "group_thresholds": ("GroupThresholds",),
+    "items": ("Coded",),
+    "itemsets": ("Itemsets",),
+    "mitigation": ("Mitigation",),
+    "permutations": ("Null",),
+    "rankings": ("Rankings",),
+    "reweighing": ("Reweighing",),
+    "score_curves": ("ScoreCurves",),
+    "seen_rows": ("Seen",),
+    "slice_effects": ("Compared",),
+    "slice_masks": ("Masks",),
+    "slice_outcomes": ("Outcome",),
+    "slice_table": ("Table",),
+    "span_labels": ("SpanCounts",),
+    "splitting": ("Split",),
+    "suite_rows": ("Expanded",),
+    "swapped_rows": ("Swapped",),
+    "unit_rows": ("UnitRows",),
+    "words": ("_Counted",),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_records_of_arrays_are_compared_by_nobody_and_have_a_hash(name):
+    """Whether two arrays are equal has no single answer; made by fields, equality would raise and the hash too."""
+    module = importlib.import_module(f"clinometer.bias.{name}")
+    for record in ALONE[name]:
+        made = getattr(module, record)
+        assert not made.__dataclass_params__.eq, f"{record} is compared by its fields"
+        assert made.__eq__ is object.__eq__ and made.__hash__ is object.__hash__
