@@ -123,6 +123,9 @@ def test_how_many_steps_make_a_year(step, n):
         ("2026-11-03 and 2026-11-03", date(2026, 11, 3)),  # the same twice
         ("2026-11-03 and 2026-99-03", date(2026, 11, 3)),  # the other is no date
         ("2026-11-03 and 2026-11-04", None),
+        ("2026-11-3", None),  # rather than the first of November
+        ("2026-11-035", None),
+        ("2026-11-03_2", date(2026, 11, 3)),
         ("", None),
     ],
 )

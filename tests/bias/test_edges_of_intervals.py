@@ -172,6 +172,14 @@ def at(estimate, influence=(0.1, -0.1, 0.2, -0.2)):
     return Influenced(estimate=estimate, influence=np.array(influence), rows=None)
 
 
+@pytest.mark.parametrize("estimate", [1e-4, 1e-6, 1e-150])
+def test_an_error_beyond_all_bounds_leaves_two_numbers(estimate):
+    """Half the width is 3,000 times the estimate and more, and e to that is no number."""
+    low, high = at(estimate).interval(scale="log")
+    assert 0 <= low < estimate < high < math.inf
+    assert high / estimate == pytest.approx(math.exp(300.0)) == estimate / low
+
+
 def test_every_scale_takes_what_is_inside_its_range():
     half = stats.t.ppf(0.975, 3) * at(0.0).se()
     assert at(0.0).se() == pytest.approx(math.sqrt(0.1 / 12))
