@@ -194,10 +194,6 @@ class Shards:
         """How long each shard took, in the order of the shards; None where its file no longer says."""
         return tuple(_seconds(self._path(index, "seconds")) for index in range(self.plan.n_shards))
 
-    def remove(self) -> None:
-        """Remove the folder, what it was for having been written elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, index: int, suffix: str) -> Path:
         return self.folder / "shards" / f"{index:06d}.{suffix}"
 

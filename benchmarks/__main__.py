@@ -87,6 +87,11 @@ LINES: dict[str, Line] = {
     "explorer": Line(arguments="", quick="--rounds 1", minutes=5),
     "start_up": Line(arguments="--rounds 15", quick="--rounds 1", minutes=3),
     "scale": Line(arguments="", quick="--rows 2000 --n-texts 16 --rounds 1", minutes=10),
+    "curves": Line(
+        arguments="",
+        quick="--rows 2000 20000 --tokens 64 128 --heads 1x2 2x4 --groups 2 8 --seconds 1",
+        minutes=30,
+    ),
     "killed_runs": Line(arguments="", quick="--kills 1 --engines local", minutes=12),
 }
 

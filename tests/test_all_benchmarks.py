@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -57,3 +58,40 @@ def test_the_list_runs_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--list"])
     assert COMMAND.main() == 0
     assert len(capsys.readouterr().out.splitlines()) == len(COMMAND.LINES)
+
+
+def _measuring(name: str) -> Any:
+    found = importlib.util.spec_from_file_location(f"one_{name}", FOLDER / "measuring" / f"{name}.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[f"one_{name}"] = module
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_the_slope_of_a_power_is_the_power(power: float) -> None:
+    sizes = [10, 100, 1_000, 10_000]
+    found = _measuring("powers").growth(sizes, [3.0 * size**power for size in sizes])
+    assert [found.slope, found.last, found.low, found.high] == pytest.approx([power] * 4, abs=1e-9)
+    assert found.found == pytest.approx(1_000**power) and (found.linear, found.quadratic) == (1_000, 10**6)
+
+
+def test_what_is_fixed_flattens_the_whole_slope_more_than_the_last_step() -> None:
+    powers = _measuring("powers")
+    sizes = [10, 100, 1_000, 10_000]
+    costs = [500.0 + size for size in sizes]
+    found = powers.growth(sizes, costs)
+    assert found.low < found.slope < found.last < 1
+    lasts = [powers.growth([a, b], [500.0 + a, 500.0 + b]) for a, b in pairwise(sizes)]
+    assert [one.slope for one in lasts] == pytest.approx(sorted(one.last for one in lasts))
+    assert lasts[0].low is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "costs", "said"),
+    [([5], [1.0], "two or more"), ([5, 5], [1.0, 2.0], "ascending"), ([5, 6], [0.0, 2.0], "above 0")],
+)
+def test_what_has_no_slope_is_refused(sizes: list[int], costs: list[float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        _measuring("powers").growth(sizes, costs)

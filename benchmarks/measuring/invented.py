@@ -7,8 +7,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 
-def invented(folder: Path) -> Path:
-    """A classifier of MiniLM's shape with random weights and a vocabulary of numbered words."""
+def invented(folder: Path, *, width: int = 384, layers: int = 6, heads: int = 12) -> Path:
+    """A classifier of MiniLM's shape, or another, with random weights and a vocabulary of numbered words."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [*special, *(f"w{i}" for i in range(2000))]
     backend = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
@@ -21,10 +21,10 @@ def invented(folder: Path) -> Path:
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(words),
-        hidden_size=384,
-        num_hidden_layers=6,
-        num_attention_heads=12,
-        intermediate_size=1536,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
     )
     transformers.BertForSequenceClassification(config).save_pretrained(folder)
     return folder
