@@ -216,10 +216,10 @@ def clone() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# The two parts of the suite, each with the file that notes which test reaches which line.
+# The two parts of the suite, each with the file that notes which test reaches which line; coverage itself takes up any .coverage.*.
 PARTS = {
-    ".coverage": ["tests/bias"],
-    ".coverage.rest": [
+    ".noted-own": ["tests/bias"],
+    ".noted-rest": [
         "tests",
         "--ignore=tests/bias",
         "--ignore=tests/interpret",
@@ -243,7 +243,8 @@ def noted(root: Path, notes: str) -> None:
         [*command, f"--cov={root / 'bias'}", "--cov-context=test", "--cov-report="],
         cwd=root,
         env=environment,
-        check=notes == ".coverage",  # a test of the rest may miss a browser here; it is then used for nothing
+        check=notes
+        == ".noted-own",  # a test of the rest may miss a browser here; it is then used for nothing
         stdout=sys.stderr,
     )
 
@@ -254,7 +255,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for the tests of one mutant")
     parser.add_argument("--most-tests", type=int, default=150, help="so many of the tests that reach a line")
-    parser.add_argument("--root", type=Path, help="a clone with .coverage in it, to go on with")
+    parser.add_argument("--root", type=Path, help="a clone with such notes in it, to go on with")
     parser.add_argument("--session", type=Path, help="where cosmic-ray keeps the list of mutants")
     parser.add_argument(
         "--json", type=Path, help="what became of each, kept after every mutant; and gone on from"
