@@ -216,7 +216,7 @@ def clone() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# The two parts of the suite, each with the file that notes which test reaches which line; coverage itself takes up any .coverage.*.
+# The two parts of the suite, each with the file that notes which test reaches which line. Coverage takes up any .coverage.*.
 PARTS = {
     ".noted-own": ["tests/bias"],
     ".noted-rest": [

@@ -2,10 +2,12 @@
 
 import dataclasses
 import importlib.util
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor
 
 from clinometer.errors import CaptureError
@@ -21,6 +23,8 @@ from reference.padded import Batch
 
 def marks(architecture: Architecture) -> list[pytest.MarkDecorator]:
     absent = [name for name in architecture.needs if importlib.util.find_spec(name) is None]
+    if Version(version("transformers")) < Version(architecture.since):
+        return [pytest.mark.skip(reason=f"captured in this way from transformers {architecture.since} on")]
     return [pytest.mark.skip(reason=f"{' and '.join(absent)} not installed")] if absent else []
 
 

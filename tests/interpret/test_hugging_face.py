@@ -96,7 +96,9 @@ def test_running_from_its_own_embeddings_changes_nothing(loaded):
 
 def test_integrated_gradients_add_up(loaded):
     _, subject, rows = loaded
-    result = attribute(subject, rows, most_nodes=5120)  # another version of transformers draws steeper random models
+    result = attribute(
+        subject, rows, most_nodes=5120
+    )  # another version of transformers draws steeper random models
     assert result.converged.all()
     for i, names in enumerate(subject.names(rows)):
         assert np.all(result.scores[i, len(names) :] == 0), "padding gets nothing"

@@ -89,6 +89,7 @@ class Architecture:
     result: Callable[[Any], Tensor] = lambda output: output.last_hidden_state
     exact: bool = True  # the kernel is unchanged, so that outputs are the untapped model's bit for bit
     needs: tuple[str, ...] = ()  # packages that are no dependency
+    since: str = "0"  # of transformers: with earlier ones its calls are refused, or seen in another way
     differentiable: bool = True  # in float64 the reference's maps are attached to the graph of its result
 
     def build(self, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -275,7 +276,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Decoder(name="Qwen3", make=hf("Qwen3", **GROUPED, head_dim=4)),
     Decoder(name="Gemma", make=hf("Gemma", **GROUPED, head_dim=4)),
     Decoder(name="Gemma 2", make=hf("Gemma2", **GROUPED, head_dim=4, sliding_window=3, attn_logit_softcapping=2.0),
-        differentiable=False),  # in float64, NaN where a window sees padding alone
+        since="5.21", differentiable=False),  # in float64, NaN where a window sees padding alone
     Decoder(name="Gemma 3", make=hf("Gemma3Text", **GROUPED, head_dim=4, sliding_window=3,
         layer_types=["sliding_attention", "full_attention"])),
     Decoder(name="Phi", make=hf("Phi", **GROUPED)),
@@ -331,7 +332,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     # Images and sound.
     Vision(name="ViT", make=hf("ViT", **VIT)),
     Vision(name="DeiT", make=hf("DeiT", **VIT)),
-    Vision(name="DINOv2", make=hf("Dinov2", **IMAGE, mlp_ratio=1), layers=each("encoder.layer.{}.attention")),
+    Vision(name="DINOv2", make=hf("Dinov2", **IMAGE, mlp_ratio=1), layers=each("encoder.layer.{}.attention"), since="5.18"),
     Vision(name="BEiT", make=hf("Beit", **VIT, use_relative_position_bias=True)),
     Vision(name="Swin", make=hf("Swin", **SWIN), batch=partial(images, 8),
         layers=tuple(f"encoder.layers.{i}.blocks.{j}.attention" for i in (0, 1) for j in (0, 1)),
