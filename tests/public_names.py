@@ -52,8 +52,14 @@ def _parameters(value: Any) -> str:
         signature = inspect.signature(value)
     except ValueError:
         return "(...)"
-    plain = [
-        one.replace(annotation=inspect.Parameter.empty, default=_default(one.default))
+    made = {
+        name for name, one in getattr(value, "model_fields", {}).items() if one.default_factory is not None
+    }
+    plain = [  # that a default is made anew each time is said by some versions of pydantic only
+        one.replace(
+            annotation=inspect.Parameter.empty,
+            default=_Shown("<factory>") if one.name in made else _default(one.default),
+        )
         for one in signature.parameters.values()
         if one.name != "self"
     ]

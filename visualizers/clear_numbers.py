@@ -11,7 +11,10 @@ from matplotlib.patheffects import withStroke
 from .palette import INK, MUTED, PAPER
 
 SIZE = 8.0  # points of a number
-DIGIT, TALL = 0.64 * SIZE, 1.2 * SIZE  # points that a digit takes; at 72 dots an inch its height is rounded up
+DIGIT, TALL = (
+    0.64 * SIZE,
+    1.2 * SIZE,
+)  # points that a digit takes; at 72 dots an inch its height is rounded up
 NEAR = 10.5  # points between the middles of a mark and a number that needs no line
 STEP = 3.5  # points between two rings of places
 MARK = 4.5  # points from a mark's middle that no number may touch

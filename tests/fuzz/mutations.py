@@ -213,6 +213,7 @@ def odd_column(draw: Random, n: int) -> Any:
     import datetime
     import decimal
 
+    import numpy as np
     import pyarrow as pa
 
     made = draw.randrange(14)
@@ -231,6 +232,6 @@ def odd_column(draw: Random, n: int) -> Any:
         lambda: pa.array([datetime.timedelta(days=99999)] * n),
         lambda: pa.array([2**64 - 1 - (i % 2) for i in range(n)], pa.uint64()),
         lambda: pa.array([bool(i % 2) for i in range(n)]),
-        lambda: pa.array([0.5] * n, pa.float16()),
+        lambda: pa.array(np.full(n, 0.5, np.float16)),
         lambda: pa.array([2**62] * n),
     )[made]()

@@ -332,7 +332,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     # Images and sound.
     Vision(name="ViT", make=hf("ViT", **VIT)),
     Vision(name="DeiT", make=hf("DeiT", **VIT)),
-    Vision(name="DINOv2", make=hf("Dinov2", **IMAGE, mlp_ratio=1), layers=each("encoder.layer.{}.attention"), since="5.18"),
+    Vision(name="DINOv2", make=hf("Dinov2", **IMAGE, mlp_ratio=1), layers=each("encoder.layer.{}.attention")),
     Vision(name="BEiT", make=hf("Beit", **VIT, use_relative_position_bias=True)),
     Vision(name="Swin", make=hf("Swin", **SWIN), batch=partial(images, 8),
         layers=tuple(f"encoder.layers.{i}.blocks.{j}.attention" for i in (0, 1) for j in (0, 1)),
