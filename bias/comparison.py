@@ -140,9 +140,7 @@ def _chosen(
     if absent:
         raise UsageError(f"{first(absent)} cannot be compared here: {did_you_mean(absent[0], known)}")
     if not names:
-        raise DataError(
-            "there is nothing to compare: name a prediction, a score, a measure, or metrics."
-        )
+        raise DataError("there is nothing to compare: name a prediction, a score, a measure, or metrics.")
     return names
 
 
