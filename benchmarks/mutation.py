@@ -44,6 +44,7 @@ OF_RECORDS = (
     "tests/bias/test_edges_of_defaults.py::test_defaults_and_constants_are_the_pinned_ones",
 )
 OF_THE_REST = 15  # so many tests of the rest are tried: they are slow
+OF_ARRAYS = ("tests/bias/test_records.py::test_records_of_arrays_are_compared_by_nobody_and_have_a_hash",)
 PRELOADED = "numpy scipy.stats scipy.optimize pandas pyarrow pyarrow.compute statsmodels.api narwhals"
 
 
@@ -140,7 +141,8 @@ def tests_for(root: Path, one: Mutant, lines: dict[tuple[str, int], list[str]]) 
     """The tests to run: those that reach the line; for a line of the module itself, all that reach any of its lines."""
     if imported_only(root, one.file, one.line):  # noted for whichever test imported the module first
         tests = sorted({test for (file, _), some in lines.items() if file == one.file for test in some})
-        return [*tests, *(f"{test}[{Path(one.file).stem}]" for test in OF_RECORDS)]
+        laws = (*OF_RECORDS, *(OF_ARRAYS if "eq=False" in (root / one.file).read_text("utf-8") else ()))
+        return [*tests, *(f"{test}[{Path(one.file).stem}]" for test in laws)]
     tests = lines.get((one.file, one.line), [])
     if not tests:  # a statement of several lines is noted at its first
         for before in range(one.line - 1, max(0, one.line - 12), -1):
