@@ -108,7 +108,15 @@ def drawn(mutants: list[Mutant], n: int, seed: int) -> list[Mutant]:
     return [draw.choice(places[place]) for place in draw.sample(sorted(places), min(n, len(places)))]
 
 
-def reached(notes: Path) -> dict[tuple[str, int], list[str]]:
+def collected(root: Path, part: list[str]) -> set[str]:
+    """The tests that there are: one that is named and is not there would end pytest as if it had found the fault."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *part]
+    environment = {**os.environ, "PYTHONPATH": str(root.parent)}
+    listed = subprocess.run(command, cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return {line for line in listed.stdout.splitlines() if "::" in line}
+
+
+def reached(notes: Path, known: set[str]) -> dict[tuple[str, int], list[str]]:
     """(file, line) -> the tests that reach it, from coverage's notes."""
     import coverage  # type: ignore[import-not-found, unused-ignore]
 
@@ -118,8 +126,7 @@ def reached(notes: Path) -> dict[tuple[str, int], list[str]]:
     for file in data.measured_files():
         name = f"bias/{Path(file).name}"
         for line, contexts in data.contexts_by_lineno(file).items():
-            tests = sorted({context.partition("|")[0] for context in contexts if context})
-            found[name, line] = tests
+            found[name, line] = sorted({context.partition("|")[0] for context in contexts} & known)
     return found
 
 
@@ -272,7 +279,7 @@ def main() -> None:
     for name in PRELOADED.split():
         __import__(name)
     session = asked.session or root.parent / "mutants.sqlite"
-    lines, rest = (reached(root / notes) for notes in PARTS)
+    lines, rest = (reached(root / notes, collected(root, part)) for notes, part in PARTS.items())
     chosen = drawn(mutants_of(root, session), asked.mutants, asked.seed)
     kept: list[dict[str, object]] = []
     if asked.json and asked.json.is_file():
