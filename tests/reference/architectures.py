@@ -6,10 +6,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import torch
 import transformers
+from packaging.version import Version
 from torch import Tensor, nn
 
 from clinometer.interpret import transformer as own
@@ -83,6 +85,7 @@ class Architecture:
     layers: tuple[str, ...]
     way: str = "interface"
     other_ways: dict[str, str] = field(default_factory=dict)  # of single layers
+    interface_since: str = ""  # of transformers: from it on calls go by the interface
     cross: str = ""  # what the name of a layer of cross-attention contains
     reference: Callable[[nn.Module, Batch], Reference] = eager
     real: Callable[[Batch, str], Tensor | None] = marked
@@ -106,7 +109,9 @@ class Architecture:
         }
 
     def ways(self) -> tuple[str, ...]:
-        """How each call is seen."""
+        """How each call is seen, with the transformers that is installed."""
+        if self.interface_since and Version(version("transformers")) >= Version(self.interface_since):
+            return ("interface",) * len(self.layers)
         return tuple(self.other_ways.get(layer, self.way) for layer in self.layers)
 
     def kinds(self) -> tuple[str, ...]:
@@ -310,8 +315,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Decoder(name="GPT-Neo", make=hf("GPTNeo", vocab_size=VOCABULARY, hidden_size=WIDTH, num_layers=2, num_heads=HEADS,
         window_size=3, attention_types=[[["global", "local"], 1]], max_position_embeddings=64),
         layers=each("h.{}.attn.attention"), **BY_HAND),
-    Decoder(name="GPT-J", make=hf("GPTJ", **GPT, rotary_dim=4), layers=each("h.{}.attn"), **BY_HAND),
-    Decoder(name="CodeGen", make=hf("CodeGen", **GPT, rotary_dim=4), layers=each("h.{}.attn"), **BY_HAND),
+    Decoder(name="GPT-J", make=hf("GPTJ", **GPT, rotary_dim=4), layers=each("h.{}.attn"),
+        interface_since="5.24", **BY_HAND),
+    Decoder(name="CodeGen", make=hf("CodeGen", **GPT, rotary_dim=4), layers=each("h.{}.attn"),
+        interface_since="5.24", **BY_HAND),
     Decoder(name="XGLM", make=hf("XGLM", vocab_size=VOCABULARY, d_model=WIDTH, num_layers=2, attention_heads=HEADS,
         ffn_dim=16, pad_token_id=0), differentiable=False, **BY_HAND),  # has no float64
     # Encoder and decoder.
