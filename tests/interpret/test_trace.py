@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from clinometer.errors import CaptureError, UsageError
@@ -80,6 +81,8 @@ def test_maps_equal_eager_weights_on_padded_batches(name: str) -> None:
         captured = trace(lambda: model(**inputs), model)
     assert torch.equal(captured.output.last_hidden_state, plain)
     expected = eager_maps(model, inputs)
+    if not expected and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("this transformers returns no attention of its own of such a model")
     assert len(captured) == len(expected)
     if name == "t5":
         assert captured.kinds == ("self", "self", "self", "cross", "self", "cross")
