@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .bias.policy import read_policy
-from .engines import Team, joined
+from .engines import joined
 from .errors import OutputError, UsageError, first
 from .explanations import merged
-from .held_folders import Held, held
 from .published_law import LawQuestion
 from .records import Review
 from .review import review, save_review
 from .review_questions import FixQuestion, GapQuestion
-from .shard_runs import Work, prepare
+from .shard_runs import Work, alone, prepare
 from .staged_rows import Columns
 from .terminal import printable
 from .whole_files import file_hash
@@ -57,9 +56,11 @@ def review_files(
     folder = out.with_name(f"{out.name}.unfinished")
     with (
         joined(how.engine) as team,
-        _alone(folder, out, team, force=force, quiet=quiet) as hold,
+        alone(folder, team, say=not quiet) as hold,
         _threads(how.threads_each),
     ):
+        if hold is not None:
+            _may_write(out, force)  # again: another run may have ended in between
         run = prepare("explanations", model, data, columns, folder, how, team, load={"device": device})
         if run.told and not quiet:
             print(f"note: {printable(run.told)}; it is begun anew", file=sys.stderr)
@@ -93,19 +94,6 @@ def review_files(
         save_review(made, out, progress=not quiet)
         hold.clear()
     return made
-
-
-@contextmanager
-def _alone(folder: Path, out: Path, team: Team, *, force: bool, quiet: bool) -> Iterator[Held | None]:
-    """Hold the folder of the run, in the process that leads; None in the others."""
-    if not team.leads:
-        yield None
-        return
-    with held(folder) as hold:
-        if hold.told and not quiet:
-            print(f"note: {printable(hold.told)}", file=sys.stderr)
-        _may_write(out, force)  # again: another run may have ended in between
-        yield hold
 
 
 def _may_write(out: Path, force: bool) -> None:

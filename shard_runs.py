@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .engines import Team, run
 from .errors import DataError, OutputError, UsageError, did_you_mean
+from .held_folders import Held, held
 from .records import plain
 from .sealed_notes import read_note, write_note
 from .shard_work import ON_BAD_ROW, Job, Kind, LeftOut, OnBadRow
 from .shards import SHARD_ROWS, Plan, Shards
 from .source_files import files_of
 from .staged_rows import Columns, StagedRows, stage
+from .terminal import printable
 from .whole_files import file_hash
 
 if TYPE_CHECKING:
@@ -99,6 +103,18 @@ class Prepared:
     def left_out(self) -> tuple[LeftOut, ...]:
         """The rows that were left out, in order, when all shards are done."""
         return tuple(one for part in self.shards.each() for one in part.left_out)
+
+
+@contextmanager
+def alone(folder: Path, team: Team, *, say: bool) -> Iterator[Held | None]:
+    """Hold the folder of a run, in the process that leads; None in the others. `say`: print where that cannot be known."""
+    if not team.leads:
+        yield None
+        return
+    with held(folder) as hold:
+        if hold.told and say:
+            print(f"note: {printable(hold.told)}", file=sys.stderr)
+        yield hold
 
 
 def prepare(

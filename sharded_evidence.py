@@ -1,7 +1,6 @@
 """Evidence of any number of rows: scored shard by shard, by any engine, resumed where it was killed."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,14 +16,13 @@ from .errors import DataError, OutputError, first
 from .evidence import Evidence, from_table
 from .evidence_files import carried
 from .evidence_files import read as read_evidence
-from .held_folders import Held, held
+from .held_folders import Held
 from .sealed_notes import read_note, write_note
-from .shard_runs import Prepared, Work, prepare
+from .shard_runs import Prepared, Work, alone, prepare
 from .shard_work import LeftOut
 from .shards import is_left_out
 from .sources import Source, scan
 from .staged_rows import Columns
-from .terminal import printable
 from .whole_files import file_hash, remove_unfinished, whole
 
 if TYPE_CHECKING:
@@ -132,15 +130,12 @@ def evidence(
 
 @contextmanager
 def _alone(target: Path, team: Team, *, say: bool) -> Iterator[Held | None]:
-    """Hold the folder of the run, in the process that leads; None in the others."""
-    if not team.leads:
-        yield None
-        return
-    _may_write(target)
-    with held(target / "unfinished") as hold:
-        if hold.told and say:
-            print(f"note: {printable(hold.told)}", file=sys.stderr)
-        remove_unfinished(target, *FILES)
+    """Hold the folder of the run, which may be written and is rid of what a killed run was writing."""
+    if team.leads:
+        _may_write(target)
+    with alone(target / "unfinished", team, say=say) as hold:
+        if hold is not None:
+            remove_unfinished(target, *FILES)
         yield hold
 
 

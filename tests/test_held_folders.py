@@ -241,6 +241,7 @@ def test_a_review_that_ended_in_between_is_not_replaced(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import clinometer.reviewed_files as reviewed_files
+    import clinometer.shard_runs as shard_runs
 
     out = tmp_path / "review"
 
@@ -251,7 +252,7 @@ def test_a_review_that_ended_in_between_is_not_replaced(
         with held(folder) as hold:
             yield hold
 
-    monkeypatch.setattr(reviewed_files, "held", later)
+    monkeypatch.setattr(shard_runs, "held", later)
     with pytest.raises(OutputError, match="exists and is not empty"):
         reviewed_files.review_files(
             *files, policy=None, label="approved", groups=("race",), out=out, quiet=True
