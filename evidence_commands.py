@@ -29,6 +29,13 @@ def evidence(
     on_bad_row: ON_BAD_ROW = "stop",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
+    rounding: Annotated[
+        str,
+        typer.Option(
+            help="In bfloat16 or float16: check 512 rows beside float32 and refuse where decisions differ, record how "
+            "much they differ and go on, or skip it."
+        ),
+    ] = "check",
     force: Annotated[bool, typer.Option("--force", help="Replace evidence of another run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar, and fewer words.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
@@ -53,6 +60,7 @@ def evidence(
             shard_rows=shard_rows,
             batch_size=batch_size,
             on_bad_row=on_bad_row,
+            rounding=rounding,
         ),
         load={"device": device, "dtype": dtype},
         force=force,
@@ -65,6 +73,8 @@ def evidence(
         return 0
     if made.told and not quiet:
         emit(f"note:   {printable(made.told)}; it was begun anew\n")
+    if made.rounding is not None:
+        emit(f"note:   {made.rounding}\n")
     if made.left_out:
         emit(left_out_line(made.left_out, out / "run.json"))
     emit(f"saved:  {printable(str(made.path))}: {made.n} rows, SHA-256 {made.sha256[:12]}\n")

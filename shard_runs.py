@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .engines import Team, run
 from .errors import DataError, OutputError, UsageError, did_you_mean
+from .half_precision import ROUNDINGS, Rounding, check_asked, compared, is_half, keep, kept, refuse
 from .held_folders import Held, held
 from .records import plain
 from .sealed_notes import read_note, write_note
@@ -39,6 +40,8 @@ class Work:
         shard_rows: at most so many rows of a shard; a shard is what a killed run does again at most, per worker.
         batch_size: rows encoded together.
         on_bad_row: "stop" at a row that cannot be used, or "skip" it and list it.
+        rounding: of a model in half precision: "check" 512 rows beside float32 and refuse where decisions differ, "record"
+            how much they differ and go on, or "skip" this.
     """
 
     engine: str = "local"
@@ -47,12 +50,13 @@ class Work:
     shard_rows: int = SHARD_ROWS
     batch_size: int = 64
     on_bad_row: str = "stop"
+    rounding: str = "check"
 
     def __post_init__(self) -> None:
-        if self.on_bad_row not in ON_BAD_ROW:
-            raise UsageError(
-                f"on_bad_row is {self.on_bad_row!r}: {did_you_mean(self.on_bad_row, ON_BAD_ROW)}"
-            )
+        for name, known in (("on_bad_row", ON_BAD_ROW), ("rounding", ROUNDINGS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise UsageError(f"{name} is {value!r}: {did_you_mean(value, known)}")
         for name in ("workers", "shard_rows", "batch_size", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -77,6 +81,7 @@ class Prepared:
     rows: StagedRows
     how: Work
     told: str  # what became of an unfinished run of another plan that was there
+    rounding: Rounding | None = None  # of a model in half precision, in the process that leads
 
     def carry_out(self, team: Team, *, progress: bool = False) -> None:
         """Have all shards done.
@@ -148,6 +153,8 @@ def prepare(
     settings = _placed(load or {}, team)
     in_folder = isinstance(model, (str, Path))
     subject = load_model(cast(Any, model), **settings) if in_folder else cast("Subject", model)
+    dtype = str(next(subject.module.parameters()).dtype).removeprefix("torch.")
+    check_asked(how.rounding, dtype, in_folder=in_folder)
     read = replace(columns, inputs=tuple(subject.columns), optional=tuple(subject.optional))
     if team.leads:
         copied(source, folder, read)
@@ -164,7 +171,8 @@ def prepare(
             "batch_size": how.batch_size,
             "threads": how.threads_each,
             "device": subject.device.type,
-            "dtype": str(next(subject.module.parameters()).dtype).removeprefix("torch."),
+            "dtype": dtype,
+            **({"rounding": how.rounding} if is_half(dtype) else {}),
             "on_bad_row": how.on_bad_row,
             "versions": versions(),
         },
@@ -184,6 +192,39 @@ def prepare(
         on_bad_row=cast(OnBadRow, how.on_bad_row),
     )
     return Prepared(job=job, subject=subject, rows=rows, how=how, told=told)
+
+
+def beside_float32(prepared: Prepared, team: Team) -> Prepared:
+    """The run with what half precision changes in it, measured once for a plan, by the process that leads.
+
+    Raises:
+        ModelError: it is too much, and `Work.rounding` is "check"; see `half_precision.compared`.
+        DataError: a row cannot be scored.
+    """
+    import torch
+
+    job, before = prepared.job, torch.get_num_threads()
+    if not team.leads or not is_half(str(job.plan.settings["dtype"])) or prepared.how.rounding == "skip":
+        return prepared
+    note = job.shards.parent / "rounding.json"
+    found = kept(note, job.plan.id)
+    if found is None:
+        torch.set_num_threads(job.threads)
+        try:
+            found = compared(
+                prepared.subject,
+                cast(Path, job.model),
+                job.load,
+                prepared.rows,
+                batch_size=job.batch_size,
+                on_bad_row=job.on_bad_row,
+            )
+        finally:
+            torch.set_num_threads(before)
+        keep(note, job.plan.id, found)
+    if prepared.how.rounding == "check":
+        refuse(found)
+    return replace(prepared, rounding=found)
 
 
 def _placed(load: Mapping[str, Any], team: Team) -> dict[str, Any]:

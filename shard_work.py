@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from .errors import CaptureError, DataError, InputError, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["scores", "explanations"]
 OnBadRow = Literal["stop", "skip"]
 ON_BAD_ROW = ("stop", "skip")
+SKIP_THEM = " To leave such rows out and have them listed: --on-bad-row skip."
 LeftOut = tuple[int, str, str]  # place among all rows, id, why
 
 
@@ -85,8 +87,7 @@ class Worker:
             rows = self.rows.rows(begin, end, [place for place, _, _ in left_out])
             made = self._made(rows)
         except InputError as error:
-            hint = " To leave such rows out and have them listed: --on-bad-row skip."
-            more = hint if self.job.on_bad_row == "stop" and isinstance(error, DataError) else ""
+            more = SKIP_THEM if self.job.on_bad_row == "stop" and isinstance(error, DataError) else ""
             raise type(error)(f"in rows {begin} to {end - 1}: {error}{more}") from error
         self.shards.put(
             index,
@@ -149,16 +150,25 @@ def score_rows(subject: "Subject", rows: Rows, batch_size: int) -> Floats:
     lengths = [len(names) for names in subject.names(rows)]
     made = np.zeros(len(rows))
 
-    def some(places: Sequence[int]) -> Callable[[int], list[Floats]]:
-        def run(at_once: int) -> list[Floats]:
+    def some(places: Sequence[int]) -> Callable[[int], list[torch.Tensor]]:
+        def run(at_once: int) -> list[torch.Tensor]:
             parts = [places[i : i + at_once] for i in range(0, len(places), at_once)]
             encoded = (subject.encode(rows.take(part)) for part in parts)
-            return [subject.select(subject.forward(one, None)).double().cpu().numpy() for one in encoded]
+            return [subject.select(subject.forward(one, None)) for one in encoded]
 
         return run
 
+    def read(index: npt.NDArray[np.intp], begun: list[torch.Tensor]) -> None:
+        made[index] = np.concatenate([part.cpu().double().numpy() for part in begun])
+
+    before: tuple[npt.NDArray[np.intp], list[torch.Tensor]] | None = None
     with torch.no_grad():
         for index in bucketed(lengths, batch_size):
-            made[index] = np.concatenate(backing_off(some(index.tolist()), len(index), "scoring"))
+            begun = backing_off(some(index.tolist()), len(index), "scoring")
+            if before is not None:
+                read(*before)  # only now, so that a GPU has the next batch before it is waited for
+            before = index, begun
+    if before is not None:
+        read(*before)
     check_finite(made, rows.ids, subject.name)
     return made

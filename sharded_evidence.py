@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from .errors import DataError, OutputError, first
 from .evidence import Evidence, from_table
 from .evidence_files import carried
 from .evidence_files import read as read_evidence
+from .half_precision import NOT_COMPARED, Rounding, is_half, read_back
 from .held_folders import Held
 from .sealed_notes import read_note, write_note
-from .shard_runs import Prepared, Work, alone, prepare
+from .shard_runs import Prepared, Work, alone, beside_float32, prepare
 from .shard_work import LeftOut
 from .shards import is_left_out
 from .sources import Source, scan
@@ -42,6 +43,9 @@ class EvidenceRun:
     plan: str  # SHA-256 of everything that decides the bytes
     sha256: str  # of evidence.parquet
     told: str = ""  # what became of an unfinished run that was there
+    rounding: Rounding | None = (
+        None  # of a model in half precision: what that changed on rows scored in float32, too
+    )
 
     @property
     def path(self) -> Path:
@@ -97,7 +101,7 @@ def evidence(
 
     Raises:
         DataError: a file cannot be read, lacks a column, or holds a row that cannot be used.
-        ModelError: the model cannot be loaded.
+        ModelError: the model cannot be loaded; in half precision it decides otherwise than in float32.
         UsageError: settings that do not go together.
         OutputError: the folder holds something else, is in use by another run, or cannot be written; a worker was ended
             from outside.
@@ -110,6 +114,8 @@ def evidence(
         there = finished(target, prepared.job.plan.id, force=force)
         team.wait()
         if there is None:
+            prepared = beside_float32(prepared, team)
+            team.wait()
             prepared.carry_out(team, progress=progress)
         if hold is None:
             return None
@@ -168,6 +174,7 @@ def finished(target: Path, plan: str, *, force: bool = False) -> EvidenceRun | N
             left_out=tuple((place, name, why) for place, name, why in said["left_out"]),
             plan=plan,
             sha256=said["evidence_sha256"],
+            rounding=read_back(said.get("rounding")),
         )
     if force or not (target / "run.json").exists():
         return None
@@ -217,6 +224,7 @@ def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
                             "threshold": subject.threshold,
                             **subject.provenance,
                             "plan": plan.id,
+                            **_rounded(prepared),
                         },
                     )
                     writer = pa_parquet.ParquetWriter(
@@ -234,7 +242,13 @@ def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
             if writer is not None:
                 writer.close()
     made = EvidenceRun(
-        folder=target, n=n, left_out=tuple(left_out), plan=plan.id, sha256=file_hash(path), told=prepared.told
+        folder=target,
+        n=n,
+        left_out=tuple(left_out),
+        plan=plan.id,
+        sha256=file_hash(path),
+        told=prepared.told,
+        rounding=prepared.rounding,
     )
     note = {
         "plan": plan.id,
@@ -243,6 +257,23 @@ def _merged(prepared: Prepared, target: Path) -> EvidenceRun:
         "n": n,
         "left_out": left_out,
         "evidence_sha256": made.sha256,
+        **({"rounding": asdict(made.rounding)} if made.rounding is not None else {}),
     }
     write_note(target / "run.json", note, indent=1)
     return made
+
+
+def _rounded(prepared: Prepared) -> dict[str, Any]:
+    """What evidence in half precision says of it, for whoever audits it: in the report's notes, and in numbers."""
+    dtype = str(prepared.job.plan.settings["dtype"])
+    if not is_half(dtype):
+        return {}
+    if prepared.rounding is None:
+        return {"limits": [_sentence(NOT_COMPARED.format(dtype=dtype))]}
+    numbers = asdict(prepared.rounding)
+    del numbers["ids"]  # of rows: run.json has them, and what is made of evidence may be shown to others
+    return {"limits": [_sentence(str(prepared.rounding))], "rounding": numbers}
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

@@ -265,7 +265,9 @@ def _plan(
 
 
 def _notes(evidence: Evidence, attributes: list[Attribute], rules: Policy, views: list[View]) -> list[str]:
-    notes = [str(note) for note in evidence.provenance.get("notes", ())]
+    said = evidence.provenance
+    made = [str(limit) for part in (said, *said.get("parts", ())) for limit in part.get("limits", ())]
+    notes = [*dict.fromkeys(made), *(str(note) for note in said.get("notes", ()))]
     if not rules.tolerance:
         notes.append(
             "No tolerance is declared: nothing is gated, and p is of the hypothesis that there is no gap."

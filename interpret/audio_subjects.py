@@ -12,6 +12,7 @@ from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Rows
 from .language_subjects import Question, decoder_batch, decoder_start
 from .models import Batch, Subject, label_index
+from .placing import placed
 from .replacing import replaced
 from .text_subjects import widened
 from .texts import Texts, read_tokenizer
@@ -98,7 +99,7 @@ class _Spectrogram:
 
     def features(self, made: list[np.ndarray]) -> Tensor:
         read = self.recordings.extractor(made, sampling_rate=self.recordings.rate, return_tensors="pt")
-        return torch.as_tensor(read["input_features"]).to(self.device, self.dtype)
+        return placed(torch.as_tensor(read["input_features"]), self.device, self.dtype)
 
     def batch(self, rows: Rows) -> dict[str, Tensor]:
         return {"input_features": self.features(self.recordings.read(rows, longest=self.longest))}
@@ -164,9 +165,9 @@ class _Convolved:
             return_attention_mask=True,
             return_tensors="pt",
         )
-        batch = {"input_values": torch.as_tensor(read["input_values"]).to(self.device, self.dtype)}
+        batch = {"input_values": placed(torch.as_tensor(read["input_values"]), self.device, self.dtype)}
         if self.masked:
-            batch["attention_mask"] = torch.as_tensor(read["attention_mask"]).to(self.device)
+            batch["attention_mask"] = placed(torch.as_tensor(read["attention_mask"]), self.device)
         return batch
 
     def names(self, rows: Rows) -> tuple[tuple[str, ...], ...]:

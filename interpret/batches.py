@@ -92,7 +92,7 @@ def scored(subject: Subject, rows: Rows, lengths: Sequence[int], batch_size: int
     made = np.zeros(len(rows))
     for index in bucketed(lengths, batch_size):
         batch = subject.encode(rows.take(index))
-        made[index] = subject.select(subject.forward(batch, None)).double().cpu().numpy()
+        made[index] = subject.select(subject.forward(batch, None)).cpu().double().numpy()
     check_finite(made, rows.ids, subject.name)
     return made
 
@@ -107,7 +107,7 @@ def backing_off(run: Callable[[int], Result], at_once: int, what: str) -> Result
         try:
             return run(at_once)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             reason = str(error).split("\n")[0]
         if at_once == 1:
@@ -120,7 +120,7 @@ def backing_off(run: Callable[[int], Result], at_once: int, what: str) -> Result
             torch.cuda.empty_cache()
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Whether an error is one of memory; torch's allocator of the CPU has no class of its own for it."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
 

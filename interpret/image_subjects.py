@@ -12,6 +12,7 @@ from ..errors import DataError, ModelError, did_you_mean
 from ..records import Rows
 from .calls import Call
 from .models import Batch, Subject, label_index
+from .placing import placed
 from .tap import tap
 from .text_subjects import widened
 from .weights import read_settings, unreadable
@@ -34,7 +35,7 @@ def image_classifier(
     def encode(rows: Rows) -> Batch:
         made = _processed(processor, _pixels(rows, common["name"]), path)
         _grid(made, patch)
-        return {"pixel_values": made.to(common["device"], dtype)}
+        return {"pixel_values": placed(made, common["device"], dtype)}
 
     def forward(batch: Batch, embedded: Tensor | None) -> Tensor:
         images = batch["pixel_values"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, InputError, ModelError, did_you_mean, first
 from ..records import Floats, Rows
+from .placing import placed
 from .preprocessing import MASK, UNKNOWN_WORD
 from .weights import DeviceMap, digest, dtype_named, quantised
 
@@ -148,7 +149,7 @@ def score(subject: Subject, rows: Rows, *, batch_size: int = 64) -> Floats:
     parts = []
     with torch.no_grad():
         for part in chunks(rows, batch_size):
-            parts.append(subject.select(subject.forward(subject.encode(part), None)).double().cpu().numpy())
+            parts.append(subject.select(subject.forward(subject.encode(part), None)).cpu().double().numpy())
     scores = np.concatenate(parts)
     check_finite(scores, rows.ids, subject.name)
     return scores
@@ -362,7 +363,7 @@ def ours(
 
     def encode(rows: Rows) -> Batch:
         arrays: Mapping[str, np.ndarray] = preprocessor.transform(rows.inputs)
-        return {key: torch.from_numpy(value).to(where) for key, value in arrays.items()}
+        return {key: placed(torch.from_numpy(value), where) for key, value in arrays.items()}
 
     def names(rows: Rows) -> tuple[tuple[str, ...], ...]:
         if preprocessor.kind == "table":

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, ModelError, did_you_mean, first
 from ..records import Rows
+from .placing import placed
 from .weights import panics_refused, unreadable
 
 LARGEST_FILE = 200 * 2**20  # bytes; the largest vocabularies in use take about 35 MB
@@ -202,7 +203,7 @@ class Texts:
     def padded(self, rows: Sequence[Sequence[int]], filler: int, device: torch.device) -> Tensor:
         """(example, token), filled on the right."""
         width = max(len(row) for row in rows)
-        return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows], device=device)
+        return placed(torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows]), device)
 
     def batch(self, encoded: Sequence[Encoded], device: torch.device) -> dict[str, Tensor]:
         """Tensors for the model, padded on the right."""

@@ -12,6 +12,7 @@ from ..errors import DataError, ModelError, first
 from ..records import Rows
 from .calls import Call
 from .models import Batch, Subject
+from .placing import placed
 from .tap import tap
 
 
@@ -121,8 +122,8 @@ def _tensor(column: str, rows: Rows, device: torch.device, dtype: torch.dtype) -
             f"the column {column!r} holds {values.dtype}, which is no tensor of numbers. Give wrap() an encode: rows -> "
             "{name: tensor}."
         )
-    made = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-    return made.to(dtype) if values.dtype.kind == "f" else made
+    made = torch.from_numpy(np.ascontiguousarray(values))
+    return placed(made, device, dtype if values.dtype.kind == "f" else None)
 
 
 def _numbered(
