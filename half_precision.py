@@ -186,9 +186,9 @@ def refuse(found: Rounding) -> None:
         return
     raise ModelError(
         f"{found}. That is more than the {100 * MOST_CHANGED:.0f} % up to which it is taken for the same model; decided "
-        f"otherwise: {first(found.ids)}. Score in float32 (--dtype float32). Where {found.dtype} is what decides in use, so that its "
-        "decisions are the ones to audit, say so: with --rounding record the scores are made, and the difference is written "
-        "beside them."
+        f"otherwise: {first(found.ids)}. Score in float32 (--dtype float32). Where {found.dtype} is what decides in use, so "
+        "that its decisions are the ones to audit, say so: with --rounding record the scores are made, and the difference "
+        "is written beside them."
     )
 
 
