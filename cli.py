@@ -24,6 +24,7 @@ try:
         data_commands,
         evidence_commands,
         explore_commands,
+        gap_commands,
         model_commands,
         report_commands,
         setup_commands,
@@ -146,10 +147,10 @@ for _command in (
     model_commands.attribute,
     model_commands.methods,
     model_commands.faithfulness,
-    model_commands.why,
-    model_commands.mitigate,
-    model_commands.swap,
-    model_commands.suite,
+    gap_commands.why,
+    gap_commands.mitigate,
+    gap_commands.swap,
+    gap_commands.suite,
 ):
     app.command(epilog=_epilog(_command.__name__))(_command)
 

@@ -363,3 +363,14 @@ def test_notebook_is_stored_without_outputs(path: Path) -> None:
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert [i for i, cell in enumerate(code) if cell["outputs"] or cell["execution_count"]] == []
     assert "widgets" not in notebook["metadata"]
+
+
+def test_every_step_of_the_long_work_is_described_and_written() -> None:
+    script = (ROOT / ".ci" / "deep").read_text(encoding="utf-8")
+    named = re.search(r"^steps=\((.*)\)$", script, re.MULTILINE)
+    assert named is not None
+    steps = named[1].split()
+    assert steps == re.findall(r"^    \[(\w+)\]=", script, re.MULTILINE)
+    assert steps == re.findall(r"^step_(\w+)\(\) \($", script, re.MULTILINE)
+    said = subprocess.run([ROOT / ".ci" / "deep", "nothing"], capture_output=True, text=True, check=False)
+    assert said.returncode == 2 and "there is no step nothing; there are: wheel" in said.stderr
