@@ -4,6 +4,7 @@ A number type of 16 bits rounds every product of a model; rows near the threshol
 is made in such a type only where that is measured to be rare, or where its maker says that it is to be recorded alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -212,6 +213,14 @@ def keep(note: Path, plan: str, found: Rounding) -> None:
 def read_back(said: Any) -> Rounding | None:
     """A Rounding from its JSON; None where it is none."""
     try:
-        return Rounding(**{**said, "ids": tuple(said["ids"])})
+        found = Rounding(**{**said, "ids": tuple(said["ids"])})
     except (TypeError, KeyError):
         return None
+    numbers = (found.changed, found.n, found.n_rows)
+    known = all(type(number) is int for number in numbers) and type(found.largest) in (int, float)
+    texts = all(isinstance(text, str) for text in (found.dtype, *found.ids))
+    if not known or not texts or not 0 <= found.changed <= found.n <= found.n_rows or not found.n:
+        return None
+    if not math.isfinite(found.largest):
+        return None
+    return found

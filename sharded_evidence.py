@@ -194,6 +194,7 @@ def _fits(said: Mapping[str, Any], path: Path) -> bool:
     """Whether a note is of this file of evidence."""
     try:
         known = type(said.get("n")) is int and is_left_out(said.get("left_out"))
+        known = known and ("rounding" not in said or read_back(said["rounding"]) is not None)
         same = known and path.is_file() and file_hash(path) == said.get("evidence_sha256")
         return same and bool(pa_parquet.read_metadata(path).num_rows == said["n"])
     except (OSError, pa.ArrowException):

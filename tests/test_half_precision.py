@@ -1,6 +1,8 @@
 """Evidence in half precision: compared with float32 before it is made; refused, recorded or said."""
 
+import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 
@@ -316,5 +318,18 @@ def test_notes_that_are_none_of_ours_are_compared_again(tmp_path: Path) -> None:
     assert kept(tmp_path / "rounding.json", "plan") == found
     assert kept(tmp_path / "rounding.json", "another") is None
     assert kept(tmp_path / "nothing.json", "plan") is None
-    for strange in (None, 3, {}, {"ids": 3}, {"ids": [], "more": 1}):
-        assert read_back(strange) is None
+    said = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert read_back(said) == found
+    changes = [
+        {"n": "512"},
+        {"n": True},
+        {"changed": 513},
+        {"changed": -1},
+        {"n": 10**7},
+        {"largest": None},
+        {"largest": math.inf},
+        {"ids": [3]},
+    ]
+    changes += [{"dtype": 16}, {"n": 0, "changed": 0}, {"ids": 3}, {"more": 1}]
+    for strange in (None, 3, [], {}, *({**said, **change} for change in changes)):
+        assert read_back(strange) is None, strange

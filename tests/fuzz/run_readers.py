@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -181,6 +182,12 @@ def _put_together(shards: Any) -> object:
 # Evidence that is finished
 
 
+def _rounding() -> Any:
+    from clinometer.half_precision import Rounding
+
+    return Rounding(dtype="bfloat16", n_rows=12, n=12, changed=1, largest=0.125, ids=("r4",))
+
+
 def _finished() -> Files:
     from clinometer.evidence import from_columns
     from clinometer.evidence_files import write
@@ -205,6 +212,7 @@ def _finished() -> Files:
             "n": n,
             "left_out": [(3, "r3", "a value that is no number")],
             "evidence_sha256": file_hash(folder / "out" / "evidence.parquet"),
+            "rounding": asdict(_rounding()),
         }
         write_note(folder / "out" / "run.json", said, indent=1)
 
@@ -223,6 +231,7 @@ def _read_finished(folder: Path) -> Any:
         _must_be(not (folder / "out" / "run.json").exists(), folder, "evidence that is made again")
         raise DataError(f"{folder}: the evidence is made again")
     same = made.n == 12 and made.left_out == ((3, "r3", "a value that is no number"),)
+    same = same and made.rounding == _rounding()
     _must_be(same and made.read().ids[0] == "r0", folder, "the evidence")
     return made
 
@@ -341,6 +350,7 @@ READERS = (
         valid=_finished,
         changed=_kept_changed("out/evidence.parquet", "out/run.json", "evidence_sha256"),
         read=_read_finished,
+        use=lambda made: (repr(made), str(made.rounding)),
     ),
     Reader(
         name="staged-rows",
