@@ -28,12 +28,12 @@ HALF_TOLERANCE = 1e-2
 CHECKED_AT = 64  # tokens of the run in which every way must tell the same
 
 
-def chosen_ways(names: list[str] | None, peers: bool) -> tuple[list[str], dict[str, str]]:
+def chosen_ways(names: list[str] | None, peers: bool, device: str) -> tuple[list[str], dict[str, str]]:
     """The ways that can run, and those that cannot with the reason."""
     wanted = [
         key for key, way in WAYS.items() if (key in names if names else peers or not way.peer) or key == PLAIN
     ]
-    missing = {key: f"{WAYS[key].needs} is not installed" for key in wanted if WAYS[key].missing()}
+    missing = {key: why for key in wanted if (why := WAYS[key].missing(device)) is not None}
     return [key for key in wanted if key not in missing], missing
 
 
@@ -204,7 +204,7 @@ def main() -> None:
     if given.peak_of is not None:
         print(json.dumps(asdict(memory.measure_here(given.peak_of, Setting(**given.setting)))))
         return
-    ways, missing = chosen_ways(given.ways, given.peers)
+    ways, missing = chosen_ways(given.ways, given.peers, given.device)
     about = tables.machine(given.device)
     result: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

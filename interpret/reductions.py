@@ -17,8 +17,8 @@ from .calls import Call
 from .positions import Positions
 from .torch_reductions import ROWS, Reduced, by_torch
 
-Engine = Literal["auto", "torch", "numba"]
-ENGINES: tuple[Engine, ...] = ("auto", "torch", "numba")
+Engine = Literal["auto", "torch", "numba", "triton"]
+ENGINES: tuple[Engine, ...] = ("auto", "torch", "numba", "triton")
 BY_POSITION = ("distance", "itself", "previous", "following")  # undefined in cross-attention
 
 SMALL = 2**16  # pairs (example, head, query, key) below which loading the compiled kernel is not worth it
@@ -57,7 +57,7 @@ class Statistics:
         np.ndarray, "example head query"
     ]  # sum of the row; 0 where nothing may be attended to, never NaN
     top: tuple[Int[np.ndarray, "example head query k"], Float[np.ndarray, "example head query k"]] | None
-    engine: str  # "torch" or "numba": what computed it
+    engine: str  # "torch", "numba" or "triton": what computed it
 
     @property
     def n_examples(self) -> int:
@@ -108,12 +108,13 @@ def reduce(
         top: how many of the largest weights of each row to keep, with their keys: largest first; where fewer
             keys have weight the rest is -1 and 0. Which of equal weights come first is not promised.
         engine: "torch" runs on every device and call; "numba" is one compiled pass over float32 calls on the CPU
-            (the `fast` extra); "auto" takes the second where it can, since they agree to float32 rounding.
+            (the `fast` extra); "auto" takes the second where it can, since they agree to float32 rounding. "triton" is
+            two passes of a GPU kernel over calls on CUDA devices, without `top`; it is taken where it is asked for.
         max_memory: bytes of working memory beside what is returned; None lets blocks be as large as they are fast.
 
     Raises:
         UsageError: a class of another shape or type, an impossible `top`, `max_memory` or engine, or
-            `engine="numba"` where numba is missing or the call is not one it can do.
+            `engine="numba"` or `"triton"` where the package is missing or the call is not one it can do.
     """
     named = classes or {}
     for name, chosen in named.items():
@@ -129,10 +130,10 @@ def reduce(
     members = torch.zeros(call.n_examples, len(named), call.n_keys, device=call.device)
     for i, chosen in enumerate(named.values()):
         members[:, i] = torch.from_numpy(np.ascontiguousarray(chosen))
-    obstacle = _obstacle(call) if engine != "torch" else None
-    if engine == "numba" and obstacle is not None:
+    obstacle = _obstacle(call, engine, top)
+    if engine in ("numba", "triton") and obstacle is not None:
         raise UsageError(
-            f"{call.layer}: engine='numba' cannot be used: {obstacle}. Use engine='torch' or 'auto'."
+            f"{call.layer}: engine={engine!r} cannot be used: {obstacle}. Use engine='torch' or 'auto'."
         )
     n_pairs = call.n_examples * call.n_heads * call.n_queries * call.n_keys
     positions = Positions.of(call)
@@ -141,12 +142,24 @@ def reduce(
 
         found = by_numba(call, positions, members, top=top, max_memory=max_memory)
         return _statistics(call, positions, tuple(named), members, found, "numba")
+    if engine == "triton":
+        from .triton_calls import by_triton  # so is Triton
+
+        return _statistics(
+            call, positions, tuple(named), members, by_triton(call, positions, members), "triton"
+        )
     found = by_torch(call, positions, members, top=top, max_memory=max_memory)
     return _statistics(call, positions, tuple(named), members, found, "torch")
 
 
-def _obstacle(call: Call) -> str | None:
-    """Why the compiled pass cannot take this call; None where it can."""
+def _obstacle(call: Call, engine: str, top: int) -> str | None:
+    """Why this engine's pass, the compiled one of "auto", cannot take this call; None where it can."""
+    if engine == "torch":
+        return None
+    if engine == "triton":
+        from .triton_calls import obstacle
+
+        return "it keeps no largest weights (top)" if top else obstacle(call)
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed (pip install 'clinometer[fast]')"
     if call.given is not None:

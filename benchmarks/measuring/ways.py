@@ -34,11 +34,16 @@ class Way:
         None  # attention received by each key, per layer, to compare
     )
     needs: str | None = None  # the package without which there is no such way
+    only_on: str | None = None  # the kind of device without which there is no such way
     peer: bool = False
 
-    def missing(self) -> bool:
-        """Whether its package is not installed."""
-        return self.needs is not None and importlib.util.find_spec(self.needs) is None
+    def missing(self, device: str) -> str | None:
+        """Why it cannot run on this device; None where it can."""
+        if self.only_on is not None and not device.startswith(self.only_on):
+            return f"it runs on {self.only_on} alone"
+        if self.needs is not None and importlib.util.find_spec(self.needs) is None:
+            return f"{self.needs} is not installed"
+        return None
 
 
 def _plain(_: Setting, plain: Any) -> Run:
@@ -140,6 +145,14 @@ WAYS = {
         prepare=_statistics("torch"),
         estimate=_statistics_bytes,
         received=_of_statistics,
+    ),
+    "triton": Way(
+        name="all statistics but top-k, Triton (CUDA)",
+        prepare=_statistics("triton"),
+        estimate=_statistics_bytes,
+        received=_of_statistics,
+        needs="triton",
+        only_on="cuda",
     ),
     "eager": Way(
         name="eager, output_attentions", prepare=_eager, estimate=_maps_bytes, received=_of_maps

@@ -222,6 +222,12 @@ def test_known_answers() -> None:
     )
 
 
+def test_the_kernel_of_a_gpu_is_refused_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(UsageError, match=r"Triton is not installed|kept on cpu, and it runs on CUDA devices"):
+        reduce(make_call(dtype=torch.float32), engine="triton")
+
+
 def test_no_keys_and_no_queries_give_empty_statistics() -> None:
     assert reduce(make_call(n_queries=3, n_keys=0, mask="none", kind="cross"), top=2).mass.tolist() == (
         np.zeros((2, 4, 3)).tolist()
