@@ -28,6 +28,12 @@ def evidence(
     batch_size: BATCH_SIZE = 64,
     on_bad_row: ON_BAD_ROW = "stop",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto", help="Spread a large model over the GPUs of a machine; needs accelerate."
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, float64, bfloat16 or float16.")] = "float32",
     rounding: Annotated[
         str,
@@ -62,7 +68,11 @@ def evidence(
             on_bad_row=on_bad_row,
             rounding=rounding,
         ),
-        load={"device": device, "dtype": dtype},
+        load={
+            "device": device,
+            "dtype": dtype,
+            **({} if device_map is None else {"device_map": device_map}),
+        },
         force=force,
         progress=not quiet and not json,
     )

@@ -8,7 +8,7 @@ from project_files import ROOT
 from clinometer.cli import built
 from reference.sharding import planted
 
-OF_EVIDENCE = {"--dtype", "--rounding"}  # a review explains, in float32
+OF_EVIDENCE = {"--device-map", "--dtype", "--rounding"}  # a review explains, in float32
 
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 

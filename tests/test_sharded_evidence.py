@@ -337,6 +337,33 @@ def test_a_model_in_memory_is_scored_here_and_by_one_worker(files: tuple[Path, P
         run((subject, files[1]), tmp_path / "two", Work(workers=2, shard_rows=40))  # type: ignore[arg-type]
 
 
+def test_a_model_spread_over_devices_is_scored_as_in_one_piece(tmp_path: Path) -> None:
+    from reference.model_folders import text_folder
+
+    pytest.importorskip("accelerate", reason="accelerate is not installed (pip install 'clinometer[devices]')")
+    model = text_folder(tmp_path / "model", "BertForSequenceClassification")
+    pd.DataFrame({"text": ["a film", "the plot", "a good cast"], "g": ["x", "y", "x"]}).to_csv(
+        tmp_path / "rows.csv"
+    )
+    told = [
+        "evidence",
+        str(model),
+        str(tmp_path / "rows.csv"),
+        "--group",
+        "g",
+        "--threads",
+        "1",
+        "--quiet",
+        "--out",
+    ]
+    assert main([*told, str(tmp_path / "one")]) == 0
+    assert main([*told, str(tmp_path / "spread"), "--device-map", "auto"]) == 0
+    one, spread = (pd.read_parquet(tmp_path / name / "evidence.parquet") for name in ("one", "spread"))
+    assert np.allclose(one["score"], spread["score"], atol=1e-6) and one["score"].nunique() == 3
+    assert "device_map" in (tmp_path / "spread" / "run.json").read_text(encoding="utf-8")
+    assert main([*told, str(tmp_path / "both"), "--device-map", "auto", "--device", "auto"]) == 3
+
+
 def test_other_weights_are_another_plan(files: tuple[Path, Path], tmp_path: Path) -> None:
     import torch
 
