@@ -167,7 +167,9 @@ class Composite:
         return Interval(_expit(middle - half), _expit(middle + half))
 
 
-def power_mean(areas: Sequence[Area | Undefined], p: float = POWER) -> Composite | Undefined:
+def power_mean(
+    areas: Sequence[Area | Undefined], p: float = POWER, *, names: Sequence[str] | None = None
+) -> Composite | Undefined:
     """(mean of area^p)^(1/p) over subgroups, with its interval from the joint covariance of the areas.
 
     Source: Borkan et al. 2019; p of -5 from the competition built on them. A very negative p comes near the smallest.
@@ -175,16 +177,17 @@ def power_mean(areas: Sequence[Area | Undefined], p: float = POWER) -> Composite
     Args:
         areas: of one table, one for each subgroup.
         p: not 0.
+        names: of the subgroups, in the same order, for the reason of an `Undefined`; None: it counts them from 1.
 
     Returns:
         In (0, 1]; `Undefined` where an area is undefined (a subgroup is never left out unseen) or is 0 with p < 0.
 
     Raises:
-        UsageError: p is 0 or not finite, there are no areas, or they are equality gaps.
+        UsageError: p is 0 or not finite, there are no areas, they are equality gaps, or names of another number.
     """
     if p == 0 or not math.isfinite(p):
         raise UsageError(f"p is {p}; a finite number other than 0 is expected.")
-    known = _known(areas)
+    known = _known(areas, names)
     if isinstance(known, Undefined):
         return known
     values = np.array([part.area for part in known])
@@ -195,13 +198,16 @@ def power_mean(areas: Sequence[Area | Undefined], p: float = POWER) -> Composite
     return _combined(min(mean, 1.0), known, slopes)
 
 
-def _known(areas: Sequence[Area | Undefined]) -> tuple[Area, ...] | Undefined:
+def _known(areas: Sequence[Area | Undefined], names: Sequence[str] | None) -> tuple[Area, ...] | Undefined:
     if not areas:
         raise UsageError("there are no areas: a mean needs one subgroup or more.")
+    if names is not None and len(names) != len(areas):
+        raise UsageError(f"{len(names)} names of {len(areas)} areas: one name for each is expected.")
     known = []
     for i, part in enumerate(areas):
         if isinstance(part, Undefined):
-            return Undefined(reason=f"the area of subgroup {i} (counted from 0): {part.reason}", n=part.n)
+            which = f"{i + 1} of {len(areas)}" if names is None else repr(names[i])
+            return Undefined(reason=f"the area of subgroup {which}: {part.reason}", n=part.n)
         if part.shift:
             raise UsageError("an equality gap is no area: it can be negative, and has no power mean.")
         known.append(part)
@@ -240,7 +246,7 @@ def competition_score(
     found = bias_areas(score, label, subgroups, count=count, weight=weight)
     means: dict[str, Composite] = {}
     for name in AREAS:
-        mean = power_mean([area_named(each, name) for each in found], p)
+        mean = power_mean([area_named(each, name) for each in found], p, names=list(subgroups))
         if isinstance(mean, Undefined):
             return Undefined(reason=f"{name}: {mean.reason}", n=mean.n)
         means[name] = mean

@@ -248,7 +248,7 @@ def _areas(attribute: Attribute, view: View, compared: list[str], rules: Policy)
         "background_positive_subgroup_negative_auc",
         "background_negative_subgroup_positive_auc",
     ):
-        mean = power_mean([getattr(one, name) for one in found])
+        mean = power_mean([getattr(one, name) for one in found], names=[one.subgroup for one in found])
         undefined = isinstance(mean, Undefined)
         made.append(
             _summary(

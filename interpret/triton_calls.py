@@ -62,7 +62,7 @@ def by_triton(call: Call, positions: Positions, classes: Float[Tensor, "example 
             query.float(),
             key.float(),
         )  # the interpreter multiplies bfloat16 as if it were whole numbers
-    made = {"device": call.device, "dtype": torch.float32}
+    made: dict[str, Any] = {"device": call.device, "dtype": torch.float32}
     rows, normaliser = torch.zeros(len(ROWS), *shape, **made), torch.zeros(shape, **made)
     shares = torch.zeros(classes.shape[1], *shape, **made)
     received = torch.zeros(*shape[:2], call.n_keys, dtype=torch.float64, device=call.device)

@@ -70,6 +70,23 @@ def test_counts_are_rows():
     assert collapsed[1].low is None and "costs the same" in collapsed[1].note
 
 
+def test_a_group_all_of_whose_rows_count_nought_has_no_cost():
+    matrix = cost_matrix(LOAN, "EUR")
+    label, prediction, count = (
+        np.array([True, False, True]),
+        np.array([False, False, True]),
+        np.array([2, 1, 0]),
+    )
+    some, none = group_costs(label, prediction, ["a", "a", "b"], matrix, count=count)
+    assert some.n == 3 and some.per_decision is not None and some.note == ""
+    assert (none.group, none.n, none.per_decision, none.low, none.high) == ("b", 0, None, None, None)
+    assert (none.total, none.unit, none.note) == (0.0, "EUR", "nobody in the denominator")
+    cost = costs_of(label, prediction, matrix)
+    for one, other in (([0, 1], [2]), ([2], [0, 1])):
+        gap = cost_difference(cost, np.array(one), np.array(other), count=count)
+        assert isinstance(gap, Undefined) and (gap.reason, gap.n) == ("nobody in the denominator", 0)
+
+
 def test_repeated_people_count_once_for_the_interval():
     matrix = cost_matrix(LOAN, "EUR")
     label, prediction = np.array([True, False, True, False]), np.array([True, True, False, False])

@@ -312,7 +312,7 @@ def test_an_area_that_is_not_there_says_why_and_one_that_is_says_nothing():
     for name in ("subgroup_auc", "background_negative_subgroup_positive_auc"):
         (one,) = summaries(lame, f"power mean of {name}")
         assert (one.estimate, one.low, one.high) == (None, None, None)
-        assert one.note == "the area of subgroup 1 (counted from 0): no positives: nothing to rank"
+        assert one.note == "the area of subgroup 'b': no positives: nothing to rank"
     notes = {one.group: one.note for one in summaries(lame, "background_negative_subgroup_positive_auc")}
     assert [bool(notes[name]) for name in "abc"] == [False, True, False]
     none = scored("abc", rows=2, step=28)  # every positive below every negative of its group

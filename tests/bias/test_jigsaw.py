@@ -227,9 +227,11 @@ def test_a_subgroup_without_an_area_is_named_and_never_left_out():
     made = bias_areas(score, label, subgroups)
     assert isinstance(made[3].subgroup_auc, Undefined) and "no negatives" in made[3].subgroup_auc.reason
     mean = power_mean(areas_of(made, AREAS[0]))
-    assert isinstance(mean, Undefined) and "subgroup 3" in mean.reason
+    assert isinstance(mean, Undefined) and "subgroup 4 of 4: no negatives" in mean.reason
+    named = power_mean(areas_of(made, AREAS[0]), names=list("abcd"))
+    assert isinstance(named, Undefined) and "subgroup 'd': no negatives" in named.reason
     whole = competition_score(score, label, subgroups)
-    assert isinstance(whole, Undefined) and AREAS[0] in whole.reason
+    assert isinstance(whole, Undefined) and f"{AREAS[0]}: the area of subgroup 'd'" in whole.reason
     nobody = bias_areas(score, label, {"none": np.zeros(len(score), bool)})[0]
     assert isinstance(nobody.subgroup_auc, Undefined) and nobody.n == 0
     assert "in the subgroup" in nobody.positive_equality_gap.reason
@@ -246,6 +248,8 @@ def test_refusals():
         power_mean([made.subgroup_auc], p=0)
     with pytest.raises(UsageError, match="one subgroup or more"):
         power_mean([])
+    with pytest.raises(UsageError, match="2 names of 1 areas: one name for each is expected"):
+        power_mean([made.subgroup_auc], names=["a", "b"])
     with pytest.raises(UsageError, match="no area: it can be negative"):
         power_mean([made.negative_equality_gap])
     with pytest.raises(UsageError, match="did you mean 'subgroup_auc'"):
