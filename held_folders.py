@@ -21,6 +21,7 @@ from typing import Any
 from .errors import OutputError
 
 NAME = "in-use"
+ASIDE = ".removed-"
 ATTEMPTS = 100  # to lock a file that runs which end just now are removing
 
 
@@ -32,9 +33,15 @@ class Held:
     told: str = ""
 
     def clear(self) -> None:
-        """Remove what is in the folder but the file that is locked; the folder goes itself when it is let go."""
-        for path in self.folder.iterdir():
+        """Remove what is in the folder but the file that is locked; the folder goes itself when it is let go.
+
+        A folder in it gets another name first: half of one, left by a kill, is nothing that a run would find.
+        """
+        for path in list(self.folder.iterdir()):
             if path.is_dir() and not path.is_symlink():
+                aside = path if path.name.startswith(ASIDE) else self.folder / f"{ASIDE}{os.urandom(4).hex()}"
+                with contextlib.suppress(OSError):
+                    path = path.rename(aside)
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != NAME or self.told:
                 with contextlib.suppress(OSError):

@@ -1,12 +1,13 @@
 """Which rows run together: of about one length, as many as memory allows, fewer where it runs out after all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from ..errors import DataError, ModelError
 from ..records import Floats, Rows
@@ -63,21 +64,32 @@ def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -
     The first row is run once, and what autograd keeps of it is counted, parameters left out.
     """
     one = {key: value[:1] for key, value in batch.items()}
-    known = {parameter.untyped_storage().data_ptr() for parameter in subject.module.parameters()}
+    parameters = subject.module.parameters()
+    known = {storage.data_ptr() for parameter in parameters for storage in storages(parameter)}
     kept: dict[int, int] = {}
     held = []  # so that no memory is given out, and counted, twice
 
     def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-            held.append(storage)
+        for storage in storages(tensor):
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+                held.append(storage)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), torch.enable_grad():
         embedded = subject.embed(one).detach().requires_grad_()
         subject.select(subject.forward(one, embedded))
     return max(1, max_memory // max(1, sum(kept.values())))
+
+
+def storages(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
+    """A tensor's memory: its own, or that of the parts of one that only stands for them, as torchao's weights do."""
+    if is_traceable_wrapper_subclass(tensor):
+        names, _ = tensor.__tensor_flatten__()
+        for name in names:
+            yield from storages(getattr(tensor, name))
+    else:
+        yield tensor.untyped_storage()
 
 
 @torch.no_grad()

@@ -75,6 +75,30 @@ def test_killed_at_every_step_of_writing_it_goes_on_to_the_same_bytes(
         assert not (out / "unfinished").exists()
 
 
+def test_killed_while_it_removes_what_it_needs_no_longer_it_goes_on(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import clinometer.held_folders as held_folders
+
+    whole = run(files, tmp_path / "whole")
+    real = held_folders.shutil.rmtree
+
+    def half(path: Path, ignore_errors: bool = False) -> None:
+        (path / "plan.json").unlink()
+        raise Killed
+
+    for out in (tmp_path / "evidence", tmp_path / "again"):
+        with monkeypatch.context() as patched:
+            patched.setattr(held_folders.shutil, "rmtree", half)
+            with pytest.raises(Killed):
+                run(files, out)
+        assert any((out / "unfinished").iterdir()) and real is held_folders.shutil.rmtree
+        if out.name == "again":
+            (out / "run.json").unlink()  # as if the merge had not been reached: all is done again
+        assert run(files, out).path.read_bytes() == whole.path.read_bytes()
+        assert sorted(path.name for path in out.iterdir()) == ["evidence.parquet", "run.json", "timings.json"]
+
+
 def test_shards_that_are_done_are_not_done_again(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,7 +364,9 @@ def test_a_model_in_memory_is_scored_here_and_by_one_worker(files: tuple[Path, P
 def test_a_model_spread_over_devices_is_scored_as_in_one_piece(tmp_path: Path) -> None:
     from reference.model_folders import text_folder
 
-    pytest.importorskip("accelerate", reason="accelerate is not installed (pip install 'clinometer[devices]')")
+    pytest.importorskip(
+        "accelerate", reason="accelerate is not installed (pip install 'clinometer[devices]')"
+    )
     model = text_folder(tmp_path / "model", "BertForSequenceClassification")
     pd.DataFrame({"text": ["a film", "the plot", "a good cast"], "g": ["x", "y", "x"]}).to_csv(
         tmp_path / "rows.csv"

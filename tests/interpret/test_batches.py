@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clinometer.errors import ModelError
-from clinometer.interpret.batches import backing_off, bucketed, repeated, rows_at_once
+from clinometer.interpret.batches import backing_off, bucketed, repeated, rows_at_once, storages
 from clinometer.interpret.methods import attribute
 from clinometer.interpret.models import load, score
 from clinometer.interpret.players import players
@@ -124,3 +124,15 @@ def test_tokens_taken_away_are_the_baselines_and_the_rest_stay(subject):
         one = group.all_kept()[:1]
         one[0, group.places[0][0]] = False
         assert abs(group.scores([0], one)[0] - whole[0]) > 1e-6
+
+
+def test_the_memory_of_a_tensor_that_stands_for_others_is_theirs() -> None:
+    """Weights in 8 bits are such: their own storage has no address."""
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    one, other = torch.ones(3), torch.ones(5, dtype=torch.int8)
+    both = TwoTensor(one, torch.ones(3))
+    with pytest.raises(RuntimeError, match="storage"):
+        both.untyped_storage().data_ptr()
+    assert [storage.data_ptr() for storage in storages(both)] == [both.a.data_ptr(), both.b.data_ptr()]
+    assert [storage.nbytes() for storage in storages(other)] == [5]
