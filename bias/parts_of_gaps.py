@@ -161,73 +161,43 @@ def parts_of_gap(
             f"no unit is in {minimum} rows of the contrast: nothing can be divided. Lower minimum, give more rows, or join "
             "units (units=)."
         )
-    kept = np.flatnonzero(~rare)
-    frequency, treatment = _linear(table, asked.weights, named, kept)
-    fine = np.asarray(exact_sums(asked.weights, frequency))
-    by_part = [frequency @ mask.astype(np.float64) for mask in (named[kept], ~named[kept])]
-    names, owner = _owners([table.units[i] for i in kept], into)
-    joining = sparse.csr_array((np.ones(len(owner)), (np.arange(len(owner)), owner)))
-    frequency, treatment = sparse.csr_array(frequency @ joining), sparse.csr_array(treatment @ joining)
-    n, summed = (sparse.csr_array(part[:, kept] @ joining) for part in (table.n, table.summed))
-    is_identity = np.zeros(len(names), dtype=np.bool_)
-    is_identity[owner[named[kept]]] = True
+    divided = _divided(table, asked.weights, named, np.flatnonzero(~rare), into)
     undivided = np.asarray(table.summed[:, np.flatnonzero(rare)].sum(axis=1)).reshape(-1)
     given = starts_of(attribution, asked)
     starts = np.zeros(len(value)) if given is None else given
     totals = np.column_stack(
         [
-            *by_part,
-            np.asarray(treatment.sum(axis=1)).reshape(-1),
+            *divided.by_part,
+            np.asarray(divided.treatment.sum(axis=1)).reshape(-1),
             undivided,
             starts,
             value,
         ]
     )
-    held = n.copy()
+    held = divided.n.copy()
     held.data = np.ones_like(held.data)
     result = bootstrap_t(
-        sparse.hstack([frequency, treatment, totals], format="csr"),
+        sparse.hstack([divided.frequency, divided.treatment, totals], format="csr"),
         asked.weights,
         cluster=asked.cluster,
         count=asked.count,
         stratum=asked.stratum,
-        family=2 * len(names),
+        family=2 * len(divided.names),
         holds=sparse.hstack([held, held, np.ones(totals.shape)], format="csr"),
         minimum=minimum,
         confidence=confidence,
         replicates=replicates,
         seed=seed,
     )
-    shares, of_frequency = exact_sums(asked.weights, summed), exact_sums(asked.weights, frequency)
-    per_row = [_sides(asked.weights, n), _sides(asked.weights, summed)]
-    near, far = result.near, result.far
-    made = [
-        UnitParts(
-            unit=name,
-            identity=bool(is_identity[i]),
-            share=shares[i],
-            frequency=of_frequency[i],
-            frequency_low=of_frequency[i] - float(far[i]),
-            frequency_high=of_frequency[i] + float(far[i]),
-            treatment=shares[i] - of_frequency[i],
-            treatment_low=shares[i] - of_frequency[i] - float(far[len(names) + i]),
-            treatment_high=shares[i] - of_frequency[i] + float(far[len(names) + i]),
-            per_row_group=float(per_row[0][0][i]),
-            per_row_reference=float(per_row[0][1][i]),
-            mean_group=_ratio(per_row[1][0][i], per_row[0][0][i]),
-            mean_reference=_ratio(per_row[1][1][i], per_row[0][1][i]),
-        )
-        for i, name in enumerate(names)
-    ]
+    made = _units(divided, asked.weights, result.far)
     estimates = [
-        math.fsum(fine[named[kept]].tolist()),
-        math.fsum(fine[~named[kept]].tolist()),
+        *divided.estimates,
         math.fsum(one.treatment for one in made),
         math.fsum((asked.weights * undivided).tolist()),
         math.fsum((asked.weights * starts).tolist()),
     ]
     gap = asked.contrast.gap(value)
-    last = [float(one) for one in near[-6:]]
+    last = [float(one) for one in result.near[-6:]]
     plain: Contrast = asked.contrast
     return GapParts(
         attribute=plain.attribute,
@@ -245,13 +215,78 @@ def parts_of_gap(
             Part(name=name, estimate=at, low=at - width, high=at + width)
             for name, at, width in zip(NAMES, estimates, last, strict=False)
         ),
-        units=tuple(made),
+        units=made,
         residual=gap - math.fsum(estimates),
         n_too_rare=int(rare.sum()),
         minimum=minimum,
         confidence=confidence,
         replicates=replicates,
         seed=seed,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Divided:
+    """What is divided, unit by unit, under the names of the report: sparse (row, name) values."""
+
+    names: tuple[str, ...]
+    identity: npt.NDArray[np.bool_]
+    frequency: Any  # whose weighted differences are the frequency parts
+    treatment: Any
+    n: Any  # occurrences
+    summed: Any  # attribution
+    by_part: tuple[Floats, Floats]  # the frequency parts of each row: of identity terms, and of all others
+    estimates: tuple[float, float]  # the weighted differences of these
+
+
+def _divided(
+    table: UnitRows,
+    weights: Floats,
+    named: npt.NDArray[np.bool_],
+    kept: npt.NDArray[np.intp],
+    into: Mapping[str, str] | None,
+) -> _Divided:
+    """Divide each unit, then add units up that share a name."""
+    frequency, treatment = _linear(table, weights, named, kept)
+    fine, is_named = np.asarray(exact_sums(weights, frequency)), named[kept]
+    names, owner = _owners([table.units[i] for i in kept], into)
+    joining = sparse.csr_array((np.ones(len(owner)), (np.arange(len(owner)), owner)))
+    identity = np.zeros(len(names), dtype=np.bool_)
+    identity[owner[is_named]] = True
+    return _Divided(
+        names=names,
+        identity=identity,
+        frequency=sparse.csr_array(frequency @ joining),
+        treatment=sparse.csr_array(treatment @ joining),
+        n=sparse.csr_array(table.n[:, kept] @ joining),
+        summed=sparse.csr_array(table.summed[:, kept] @ joining),
+        by_part=(frequency @ is_named.astype(np.float64), frequency @ (~is_named).astype(np.float64)),
+        estimates=(math.fsum(fine[is_named].tolist()), math.fsum(fine[~is_named].tolist())),
+    )
+
+
+def _units(divided: _Divided, weights: Floats, far: Floats) -> tuple[UnitParts, ...]:
+    """The share of each name, divided; `far` are half widths of all frequency parts, then of all treatment parts."""
+    shares, of_frequency = exact_sums(weights, divided.summed), exact_sums(weights, divided.frequency)
+    counts, sums = _sides(weights, divided.n), _sides(weights, divided.summed)
+    n = len(divided.names)
+    return tuple(
+        UnitParts(
+            unit=name,
+            identity=bool(divided.identity[i]),
+            share=shares[i],
+            frequency=of_frequency[i],
+            frequency_low=of_frequency[i] - float(far[i]),
+            frequency_high=of_frequency[i] + float(far[i]),
+            treatment=shares[i] - of_frequency[i],
+            treatment_low=shares[i] - of_frequency[i] - float(far[n + i]),
+            treatment_high=shares[i] - of_frequency[i] + float(far[n + i]),
+            per_row_group=float(counts[0][i]),
+            per_row_reference=float(counts[1][i]),
+            mean_group=_ratio(sums[0][i], counts[0][i]),
+            mean_reference=_ratio(sums[1][i], counts[1][i]),
+        )
+        for i, name in enumerate(divided.names)
     )
 
 

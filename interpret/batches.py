@@ -84,10 +84,11 @@ def rows_at_once(subject: Subject, batch: Batch, max_memory: int = MAX_MEMORY) -
 
 def storages(tensor: Tensor) -> Iterator[torch.UntypedStorage]:
     """A tensor's memory: its own, or that of the parts of one that only stands for them, as torchao's weights do."""
-    if is_traceable_wrapper_subclass(tensor):
-        names, _ = tensor.__tensor_flatten__()
+    standing: Any = tensor
+    if is_traceable_wrapper_subclass(standing):
+        names, _ = standing.__tensor_flatten__()
         for name in names:
-            yield from storages(getattr(tensor, name))
+            yield from storages(getattr(standing, name))
     else:
         yield tensor.untyped_storage()
 
