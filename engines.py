@@ -102,28 +102,34 @@ def run(
     missing = Shards(job.shards, job.plan).missing()
     team.wait()  # so that all see the same ones missing
     mine = missing[team.rank :: team.size]
+    with keeping(job), _bar(job, missing, progress and team.leads) as done:
+        if engine == "ray":
+            for n in _ray(job, mine, workers):
+                done(n)
+        elif workers > 1 and engine == "local" and len(mine) > 1:
+            if subject is not None:
+                raise UsageError(
+                    "a model in memory is scored by one worker. Name its folder, or take workers=1."
+                )
+            for n in _processes(job, mine, min(workers, len(mine))):
+                done(n)
+        elif mine:
+            for n in _here(job, mine, subject):
+                done(n)
+    team.wait()
+
+
+@contextmanager
+def keeping(job: Job) -> Iterator[None]:
+    """Inside, whoever stops the run is told which of its shards are kept, and where."""
     try:
-        with _bar(job, missing, progress and team.leads) as done:
-            if engine == "ray":
-                for n in _ray(job, mine, workers):
-                    done(n)
-            elif workers > 1 and engine == "local" and len(mine) > 1:
-                if subject is not None:
-                    raise UsageError(
-                        "a model in memory is scored by one worker. Name its folder, or take workers=1."
-                    )
-                for n in _processes(job, mine, min(workers, len(mine))):
-                    done(n)
-            elif mine:
-                for n in _here(job, mine, subject):
-                    done(n)
+        yield
     except KeyboardInterrupt:
         kept = job.plan.n_shards - len(Shards(job.shards, job.plan).missing())
         raise KeyboardInterrupt(
             f"{kept} of {job.plan.n_shards} shards are done and kept in {job.shards.parent}; the same command goes on "
             "from there."
         ) from None
-    team.wait()
 
 
 @contextmanager

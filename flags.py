@@ -26,6 +26,13 @@ SUPPRESS = Annotated[
     int | None,
     typer.Option(metavar="N", help="Withhold groups of fewer than N rows, and what would give them away."),
 ]
+LOCAL_LAW_144 = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SEX:RACE",
+        help="Add New York City's tables for hiring tools, by these two columns; they carry no verdict.",
+    ),
+]
 POLICY = Annotated[Path | None, typer.Option(metavar="FILE", help="What is judged: a policy.toml.")]
 WEIGHT = Annotated[str | None, typer.Option(help="Column of sampling weights.")]
 CLUSTER = Annotated[

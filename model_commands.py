@@ -8,7 +8,7 @@ import typer
 
 from .errors import OutputError, UsageError
 from .fix_tables import answer_lines
-from .flags import BATCH_SIZE, DATA, ENGINE, MODEL, ON_BAD_ROW, SHARD_ROWS, THREADS, WORKERS
+from .flags import BATCH_SIZE, DATA, ENGINE, LOCAL_LAW_144, MODEL, ON_BAD_ROW, SHARD_ROWS, THREADS, WORKERS
 from .output import as_json, emit, emit_json
 from .terminal import (
     faithfulness_table,
@@ -75,13 +75,7 @@ def review(
             help="Fit fixes for this gap, choose one, and audit again on other rows.",
         ),
     ] = None,
-    local_law_144: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SEX:RACE",
-            help="Add New York City's tables for hiring tools, by these two columns; they carry no verdict.",
-        ),
-    ] = None,
+    local_law_144: LOCAL_LAW_144 = None,
     explorer: Annotated[
         bool,
         typer.Option("--explorer", help="Write explorer.html too: eight examples head by head, and a gap."),

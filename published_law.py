@@ -1,13 +1,14 @@
 """The tables of New York City's Local Law 144 in a review: who asks for them, and what is published beside them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .bias.local_law_144 import LocalLaw144, Rate, local_law_144
 from .bias.policy import Policy
 from .errors import DataError, UsageError, did_you_mean
 from .evidence import Evidence
+from .records import Review
 
 PRESET = "local-law-144"
 
@@ -48,13 +49,7 @@ def law_question(asked: "LawQuestion | str | None", policy: Policy) -> LawQuesti
     if isinstance(asked, LawQuestion):
         return asked
     if asked is not None:
-        columns = asked.split(":")
-        if len(columns) != 2 or not all(columns):
-            raise UsageError(
-                f"{PRESET} {asked!r}: two columns are expected, SEX:RACE, e.g. sex:race. A name that holds a colon is "
-                "given in Python, as a LawQuestion."
-            )
-        return LawQuestion(sex=columns[0], race_ethnicity=columns[1])
+        return _of_columns(asked)
     if policy.name != PRESET:
         return None
     if len(policy.groups) != 2:
@@ -77,6 +72,34 @@ def known_columns(question: LawQuestion, groups: Mapping[str, Any]) -> LawQuesti
         if name not in groups:
             raise DataError(f"{PRESET}: there is no group column {name!r}: {did_you_mean(name, groups)}")
     return question
+
+
+def with_law(made: Review, asked: str) -> Review:
+    """A review that was read back, with the tables counted from the evidence that was saved with it.
+
+    Args:
+        asked: "SEX:RACE", two of its group columns.
+
+    Raises:
+        UsageError: it has its tables already, or another number of columns than two is named.
+        DataError: there is no evidence, it lacks a column, or nobody in it has a known category.
+    """
+    if made.law is not None:
+        raise UsageError(
+            f"this review has its tables of {PRESET} already: its page and review.json hold them."
+        )
+    if made.evidence is None:
+        raise DataError(
+            f"there is no evidence.parquet beside the review, and the tables of {PRESET} are counted from it. Name the "
+            f"folder that holds it, or make the review with --{PRESET}."
+        )
+    known = known_columns(_of_columns(asked), dict.fromkeys(made.evidence.groups))
+    return replace(made, law=published(made.evidence, known, source=named_source(made.data)))
+
+
+def named_source(data: Mapping[str, Any]) -> str:
+    """What a review says of where its rows are from."""
+    return "; ".join(str(data[name]) for name in ("name", "source") if data.get(name))
 
 
 def published(evidence: Evidence, question: LawQuestion, *, source: str = "") -> PublishedLaw:
@@ -106,3 +129,13 @@ def published(evidence: Evidence, question: LawQuestion, *, source: str = "") ->
         source=question.source or source,
         auditor=question.auditor,
     )
+
+
+def _of_columns(asked: str) -> LawQuestion:
+    columns = asked.split(":")
+    if len(columns) != 2 or not all(columns):
+        raise UsageError(
+            f"{PRESET} {asked!r}: two columns are expected, SEX:RACE, e.g. sex:race. A name that holds a colon is "
+            "given in Python, as a LawQuestion."
+        )
+    return LawQuestion(sex=columns[0], race_ethnicity=columns[1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import DataError, OutputError, UsageError, did_you_mean
-from .flags import SUPPRESS
+from .flags import LOCAL_LAW_144, SUPPRESS
 from .output import emit, emit_json, write
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ def report(
     no_text: NO_TEXT = False,
     suppress_below: SUPPRESS = None,
     language: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the page: en, or a JSON file of all its phrases.")
+        str,
+        typer.Option(metavar="NAME", help="Of the page and its figures: en, or a JSON file of all phrases."),
     ] = "en",
+    local_law_144: LOCAL_LAW_144 = None,
     open: Annotated[
         bool, typer.Option("--open", help="Show the page, or the PDF, when it is written.")
     ] = False,
@@ -53,7 +55,11 @@ def report(
     force: FORCE = False,
     json: Annotated[bool, typer.Option("--json", help="Print the files written as JSON.")] = False,
 ) -> int:
-    """A saved review as a page, a tagged PDF, a model card or JUnit XML, without the model. Gates nothing: exit code 0."""
+    """A saved review as a page, a tagged PDF, a model card or JUnit XML, without the model. Gates nothing: exit code 0.
+
+    Groups, tolerances and tables are those of the review. --local-law-144 adds New York City's where it has none, counted
+    from its evidence.parquet; that copy needs a folder of its own.
+    """
     wanted = _formats(format or ["pdf"])
     if open and not {"html", "pdf"} & set(wanted):
         raise UsageError("--open shows a page or a PDF: ask for one with --format html or --format pdf.")
@@ -67,11 +73,10 @@ def report(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; a folder is expected.")
     withheld = no_text or suppress_below is not None
-    if withheld and (out is None or _same(review, out)):
-        raise UsageError(
-            f"{'--no-text' if no_text else '--suppress-below'} needs another folder (--out FOLDER): the review's own holds "
-            f"the {'texts' if no_text else 'counts'} in its other files."
-        )
+    if out is None or _same(review, out):
+        _refuse_own_folder(no_text, suppress_below, local_law_144)
+    if local_law_144 is not None and not {"html", "pdf", "json"} & set(wanted):
+        raise UsageError("--local-law-144 adds tables to a page, a PDF or JSON: ask for one with --format.")
     files = {kind: target / NAMES[kind] for kind in wanted}
     beside = None if withheld else _explorer(review)
     if "html" in wanted and beside is not None and not _same(beside.parent, target):
@@ -83,10 +88,15 @@ def report(
     if "pdf" in wanted:
         needed_printer()  # before anything is read or drawn
     made = read_review(review)
+    if local_law_144 is not None:
+        from .published_law import with_law
+
+        made = with_law(made, local_law_144)
     made = _withheld(made, no_text, suppress_below)
     drawn = ""
     if {"html", "pdf"} & set(wanted):
-        saved = None if withheld or language != "en" else review
+        anew = withheld or language != "en" or local_law_144 is not None
+        saved = None if anew else review
         drawn = _page(made, saved, not quiet and not json, beside, language)
     _folder(target)
     printed = ""
@@ -186,6 +196,18 @@ def _refuse(files: Iterable[Path], force: bool) -> None:
         raise OutputError(f"{there[0]} exists. Name another place with --out, or replace it with --force.")
 
 
+def _refuse_own_folder(no_text: bool, suppress_below: int | None, local_law_144: str | None) -> None:
+    """Refuse to write a copy that differs from the review into the review's own folder."""
+    differs = {
+        "--no-text": (no_text, "the texts in its other files"),
+        "--suppress-below": (suppress_below is not None, "the counts in its other files"),
+        "--local-law-144": (local_law_144 is not None, "a review without these tables"),
+    }
+    for flag, (given, held) in differs.items():
+        if given:
+            raise UsageError(f"{flag} needs another folder (--out FOLDER): the review's own holds {held}.")
+
+
 def _folder(target: Path) -> None:
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -208,8 +230,9 @@ def _explorer(review: Path) -> Path | None:
 def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | None, language: str) -> str:
     """The page that was saved with the review; without one, for a copy with less or in another language, drawn anew.
 
-    It links to an explorer only where there is one.
+    It links to an explorer only where there is one. Drawing answers about heads and fixes anew loads torch.
     """
+    from .saved_answers import with_answers
     from .saved_reviews import page_of
     from .visualizers.page import render, without_explorer
     from .visualizers.plates import draw
@@ -217,16 +240,9 @@ def _page(made: "Review", folder: Path | None, progress: bool, beside: Path | No
     saved = None if folder is None else page_of(folder, made)
     if saved is not None:
         return saved if beside is not None else without_explorer(saved)
-    if made.why or made.mitigated is not None:
-        why = (
-            "there is no report.html beside review.json" if folder else f"the page is asked for in {language}"
-        )
-        raise DataError(
-            f"{why}, and answers about heads and fixes are not drawn again from it. Draw the page where the review is "
-            "made: clinometer.visualizers.page.render(review, language=...)."
-        )
+    made = with_answers(made)
     linked = "" if beside is None else beside.name
-    return render(made, draw(made, progress=progress), explorer=linked, language=language)
+    return render(made, draw(made, progress=progress, language=language), explorer=linked, language=language)
 
 
 def _card(made: "Review") -> str:

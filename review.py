@@ -31,7 +31,7 @@ from .evidence import Evidence, from_columns
 from .evidence_files import read as read_table
 from .evidence_files import write as write_evidence
 from .explanations import Explanations, explained_here
-from .published_law import LawQuestion, PublishedLaw, known_columns, law_question, published
+from .published_law import LawQuestion, known_columns, law_question, named_source, published
 from .records import Attribution, Audit, Contrast, Faithfulness, Ledger, Review, Rows, View, plain
 from .review_questions import FixQuestion, GapQuestion, answer_fix, answer_gap, questions
 from .shards import SHARD_ROWS
@@ -248,7 +248,7 @@ def review(
         heads=explained.heads,
         faithfulness=measured,
         slices=_searched(evidence, resolved, slice_permutations, seed) if slice_permutations else None,
-        law=None if city is None else _law(evidence, city, data or {}),
+        law=None if city is None else published(evidence, city, source=named_source(data or {})),
         curves=_curves(subject, evidence, resolved, predictions),
         why=answers,
         mitigated=None if fix is None else answer_fix(subject, rows, judged, fix, **shared),
@@ -305,11 +305,6 @@ def _searched(evidence: Evidence, rules: Policy, permutations: int, seed: int) -
         )
     except DataError as error:
         return str(error)
-
-
-def _law(evidence: Evidence, asked: LawQuestion, data: Mapping[str, Any]) -> PublishedLaw:
-    said = "; ".join(str(data[name]) for name in ("name", "source") if data.get(name))
-    return published(evidence, asked, source=said)
 
 
 def _curves(subject: "Subject", evidence: Evidence, rules: Policy, made: Audit) -> "ScoreCurves | str":

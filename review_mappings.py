@@ -75,10 +75,15 @@ def check_mappings(made: Review) -> None:
         _check(answer, ANSWER, where, whole=True)
     for name, audit in (("audit", made.audit), ("measures", made.measures)):
         if audit is not None:
-            _check_audit(audit, name)
+            check_audit(audit, name)
 
 
-def _check_audit(audit: Audit, name: str) -> None:
+def check_audit(audit: Audit, name: str) -> None:
+    """Refuse an audit whose plan or verdicts hold values of another kind.
+
+    Raises:
+        DataError: the message says where.
+    """
     _check(audit.plan, PLAN, f"{name}.plan")
     try:
         parse_policy(audit.plan.get("policy", {}), where=f"{name}.plan.policy")

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .bias.audited_again import Agreeing
+from .bias.changes import Better
 from .bias.compared import Comparison
 from .bias.lexicons import SwapLexicon
 from .bias.mitigation import Mitigation
@@ -66,8 +68,14 @@ class FixAnswer:
     mitigation: Mapping[str, Any]
     after: Audit | None
     changes: Comparison | None  # every metric of every group and every gap, paired row by row
+    declared: tuple[
+        tuple[str, str, str, str], ...
+    ]  # (attribute, group, reference, metric) of the gaps that are
     improved: tuple[tuple[str, str, str, str], ...]  # (attribute, group, reference, metric), beyond noise
     worsened: tuple[tuple[str, str, str, str], ...]
+    agreement: tuple[Agreeing, ...]  # how often the decision stays: everybody, then each group
+    better: Better  # which way the utility is better
+    confidence: float  # of the intervals of the points
     chosen_on: tuple[Point, ...]
     judged_on: tuple[Point, ...]
     found: Mitigated = field(repr=False, compare=False, metadata={"saved": False})  # the fixes themselves too
@@ -177,8 +185,12 @@ def fix_answer(question: FixQuestion, found: Mitigated) -> FixAnswer:
         mitigation=_chosen(found),
         after=None if again is None else again.after,
         changes=None if again is None else again.comparison,
+        declared=() if again is None else tuple(_key(one) for one in again.gaps),
         improved=() if again is None else tuple(_key(one) for one in again.improved),
         worsened=() if again is None else tuple(_key(one) for one in again.worsened),
+        agreement=() if again is None else again.agreement,
+        better=found.judged_on.better,
+        confidence=found.judged_on.confidence,
         chosen_on=found.chosen_on.points,
         judged_on=found.judged_on.points,
         found=found,

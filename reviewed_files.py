@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .bias.policy import read_policy
-from .engines import joined
+from .engines import joined, keeping
 from .errors import OutputError, UsageError, first
 from .explanations import merged
 from .published_law import LawQuestion
@@ -67,31 +67,32 @@ def review_files(
         run.carry_out(team, progress=not quiet)
         if hold is None:
             return None
-        left_out = run.left_out
-        rows = run.rows.rows(0, len(run.rows), [place for place, _, _ in left_out])
-        made = review(
-            run.subject,
-            rows,
-            policy=resolved,
-            seed=seed,
-            batch_size=how.batch_size,
-            shard_rows=how.shard_rows,
-            explanations=merged(run.shards.each()),
-            data={
-                "name": data.name,
-                "file_sha256": file_hash(data),
-                "columns": dataclasses.asdict(run.rows.columns),
-                "left_out": [list(one) for one in left_out],
-            },
-            limits=_left_out(left_out, len(run.rows)),
-            faithful_rows=faithful_rows,
-            why=why,
-            mitigate=mitigate,
-            law=law,
-            explorer=explorer,
-            progress=not quiet,
-        )
-        save_review(made, out, progress=not quiet)
+        with keeping(run.job):
+            left_out = run.left_out
+            rows = run.rows.rows(0, len(run.rows), [place for place, _, _ in left_out])
+            made = review(
+                run.subject,
+                rows,
+                policy=resolved,
+                seed=seed,
+                batch_size=how.batch_size,
+                shard_rows=how.shard_rows,
+                explanations=merged(run.shards.each()),
+                data={
+                    "name": data.name,
+                    "file_sha256": file_hash(data),
+                    "columns": dataclasses.asdict(run.rows.columns),
+                    "left_out": [list(one) for one in left_out],
+                },
+                limits=_left_out(left_out, len(run.rows)),
+                faithful_rows=faithful_rows,
+                why=why,
+                mitigate=mitigate,
+                law=law,
+                explorer=explorer,
+                progress=not quiet,
+            )
+            save_review(made, out, progress=not quiet)
         hold.clear()
     return made
 

@@ -31,7 +31,8 @@ def read_review(folder: str | Path) -> Review:
     """A review that `Review.save` or `clinometer review` has written, as the record it was.
 
     Every number is the one that was saved. Its evidence is read where evidence.parquet lies beside it. Answers to why
-    there is a gap, and of a fix, stay as the objects of the file: their records belong to rooms that load torch.
+    there is a gap, and of a fix, stay as the objects of the file: their records belong to rooms that load torch, and
+    `saved_answers.with_answers` makes them of it.
 
     Args:
         folder: the folder, or the review.json in it.
@@ -58,14 +59,11 @@ def read_review(folder: str | Path) -> Review:
 
 def _write(made: Review, target: Path) -> tuple[Path, ...]:
     from .review import save_review
+    from .saved_answers import with_answers
 
     if made.evidence is None:
         raise DataError("this review has no evidence beside it: `clinometer report` writes its page alone.")
-    if made.why or made.mitigated is not None:
-        raise DataError(
-            "this review holds answers that are not drawn again from its file: copy the folder it was read from."
-        )
-    return save_review(made, target)
+    return save_review(with_answers(made), target)
 
 
 def page_of(folder: Path, made: Review) -> str | None:

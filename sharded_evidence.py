@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from .engines import Team, joined
+from .engines import Team, joined, keeping
 from .errors import DataError, OutputError, first
 from .evidence import Evidence, from_table
 from .evidence_files import carried
@@ -120,16 +120,17 @@ def evidence(
         if hold is None:
             return None
         if there is None:
-            there = _merged(prepared, target)
-            timings = {
-                "engine": how.engine,
-                "workers": team.size if how.engine == "torchrun" else how.workers,
-                "seconds": time.perf_counter() - began,
-                "seconds_of_shards": prepared.shards.seconds(),
-            }
-            with whole(target / "timings.json", durable=True) as temporary:
-                text = json.dumps(timings, sort_keys=True, indent=1, allow_nan=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+            with keeping(prepared.job):
+                there = _merged(prepared, target)
+                timings = {
+                    "engine": how.engine,
+                    "workers": team.size if how.engine == "torchrun" else how.workers,
+                    "seconds": time.perf_counter() - began,
+                    "seconds_of_shards": prepared.shards.seconds(),
+                }
+                with whole(target / "timings.json", durable=True) as temporary:
+                    text = json.dumps(timings, sort_keys=True, indent=1, allow_nan=False)
+                    temporary.write_text(text + "\n", encoding="utf-8")
         hold.clear()
         return there
 

@@ -20,7 +20,8 @@ def saved_fields(record: type) -> list[dataclasses.Field[Any]]:
 
 def types_of(record: type, known: Known) -> dict[str, Any]:
     """The type of every saved field."""
-    hints = get_type_hints(record)
+    named = {kind.__name__: kind for kind in known.values() if isinstance(kind, type)}  # behind TYPE_CHECKING
+    hints = get_type_hints(record, localns=named)
     return {one.name: known.get((record, one.name), hints[one.name]) for one in saved_fields(record)}
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
+from .word_signs import APOSTROPHES
+
 ROLES = ("subject", "object", "determiner", "possessive", "reflexive", "adjective", "noun")
 TOLD_APART = (
     frozenset({"object", "determiner"}),  # her: him, his
@@ -141,7 +143,7 @@ def role_of(
 
 def _adjective_or_noun(before: Sequence[Word], word: Word, after: Sequence[Word]) -> Role:
     article = bool(before) and before[-1].text in ARTICLES and not before[-1].gap.strip()
-    if word.gap[:1] in {"'", "’"}:
+    if word.gap[:1] in set(APOSTROPHES):
         return Role("noun", True)
     if _ended(word.gap) or not after or after[0].text in NEW_PART:
         if article:
@@ -191,7 +193,7 @@ def agreement(before: Sequence[Word], word: Word, after: Sequence[Word]) -> Agre
     The verb right after the subject, or after one adverb, or right before it ("is he?"). None where nothing changes.
     """
     rest = list(after)
-    if word.gap in {"'", "’"} and rest:
+    if word.gap in set(APOSTROPHES) and rest:
         if rest[0].text != "s":
             return None
         following = rest[1].text if len(rest) > 1 else ""

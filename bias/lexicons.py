@@ -13,6 +13,7 @@ from functools import cache
 
 from ..errors import DataError, UsageError, did_you_mean, first
 from .grammar import ROLES, resolvable
+from .word_signs import APOSTROPHES, HYPHENS, LETTERS, in_word, spelt
 
 SHORTEST = 2  # letters of a word: single letters are never swapped
 
@@ -153,8 +154,8 @@ class SwapLexicon:
 
 
 def key(text: str) -> str:
-    """A word or phrase as it is compared: composed, without case, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    """A word or phrase as it is compared: composed, without case, single spaces, all apostrophes and hyphens alike."""
+    return " ".join(spelt(unicodedata.normalize("NFC", text).casefold()).split())
 
 
 def index(lexicon: SwapLexicon, *, with_written: bool = False) -> dict[str, list[tuple[Entry, str]]]:
@@ -252,5 +253,7 @@ def _built_in(name: str) -> SwapLexicon:
 def _is_word(word: object) -> bool:
     if not isinstance(word, str) or word != word.strip():
         return False
-    letters = sum(character.isalnum() for character in word)
-    return letters >= SHORTEST and word[:1].isalnum() and not word[-1:].isspace() and word[-1:] not in "-'’."
+    letters = sum(character.isalnum() and in_word(character) for character in word)
+    last = word[-1:]
+    ends = not last.isspace() and last not in "." + HYPHENS and (last not in APOSTROPHES or last in LETTERS)
+    return letters >= SHORTEST and word[:1].isalnum() and ends

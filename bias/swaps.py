@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ..errors import UsageError, did_you_mean, first
 from .grammar import Word, agreement, article_before, listed, resolvable, role_of
 from .lexicons import Entry, SwapLexicon, index, key
+from .word_signs import APOSTROPHES, ENDINGS, HYPHENS, in_word, spelt
 from .word_spans import cased, spans, with_gaps
 
-HYPHENS, APOSTROPHES = "-‐‑", "'’ʼ"
+_APART = frozenset(APOSTROPHES)
 SENTENCE_STARTS = re.compile(r"(?:^|[.!?:;…]|\n)[\s\"'“‘«(\[]*$")
 # Names and titles that are ordinary words: at the start of a sentence their capital says nothing.
 ORDINARY = listed("""
@@ -63,7 +64,9 @@ def swap(
 
     Words are found whole, without regard to case, and not inside a hyphenated compound ("man-made") unless the lexicon
     has the compound; the longest of several matches is taken. Capitals are kept (he, He, HE), a possessive ending
-    stays ("mother's"), "a" and "an" follow their new word. Grammar and its limits: `grammar.role_of`.
+    stays ("mother's"), "a" and "an" follow their new word. Grammar and its limits: `grammar.role_of`. Apostrophes and
+    hyphens are those of `word_signs`, however they are typed; a word with anything but 's, 'd, 'll, 're, 've or 'm
+    after its apostrophe is uncertain: it may be a part of another word.
 
     With `between`, words of either group become the other's: where every entry is one-to-one and nothing is
     uncertain, the same swap again gives the original. With `to`, words of all other groups become that group's.
@@ -107,8 +110,8 @@ class Swapper:
             if found is None:
                 at += 1
                 continue
-            size, candidates = found
-            made = self._edit(text, places, words, at, size, candidates)
+            size, bounds, candidates = found
+            made = self._edit(text, bounds, words, at, size, candidates)
             if isinstance(made, str):
                 missing.append(made)
             elif made is not None:
@@ -121,8 +124,12 @@ class Swapper:
 
     def _longest_at(
         self, text: str, places: list[tuple[int, int]], at: int
-    ) -> tuple[int, list[tuple[Entry, str]]] | None:
-        """How many words the longest match from here has, and its entries."""
+    ) -> tuple[int, tuple[int, int], list[tuple[Entry, str]]] | None:
+        """How many words the longest match from here has, where it stands, and its entries.
+
+        An apostrophe at an end is of the match where the lexicon has the word with it, as languages do that write
+        a sound so.
+        """
         start = places[at][0]
         if _glued_before(text, start):
             return None
@@ -130,25 +137,25 @@ class Swapper:
             end = places[at + size - 1][1]
             if _glued_after(text, end):
                 continue
-            piece = text[start:end]
-            candidates = self.index.get(key(piece), [])
-            if candidates and candidates[0][0].capitalised and not piece[:1].isupper():
-                continue
-            if candidates:
-                return size, candidates
+            before = start > 0 and text[start - 1] in _APART
+            after = text[end : end + 1] in _APART and not in_word(text[end + 1 : end + 2] or " ")
+            for bounds in _around(start, end, before, after):
+                candidates = self.index.get(key(text[slice(*bounds)]), [])
+                if candidates and not (candidates[0][0].capitalised and not text[start].isupper()):
+                    return size, bounds, candidates
         return None
 
     def _edit(
         self,
         text: str,
-        places: list[tuple[int, int]],
+        bounds: tuple[int, int],
         words: list[Word],
         at: int,
         size: int,
         candidates: list[tuple[Entry, str]],
     ) -> "_Edit | str | None":
         """The replacement of one match; None where its group stays, the word where the other group has none."""
-        start, end = places[at][0], places[at + size - 1][1]
+        start, end = bounds
         old, source = text[start:end], candidates[0][1]
         target = self.targets.get(source)
         if target is None:
@@ -168,11 +175,8 @@ class Swapper:
         opening = bool(SENTENCE_STARTS.search(text[max(0, start - 20) : start]))
         if not why and entry.capitalised and opening and key(old) in ORDINARY:
             why = f'"{old}" begins a sentence and may be an ordinary word'
-        new = cased(old, lexical, entry.forms[target][0], opening=opening)
-        after = text[end : end + 2]
-        quoted = after[:1] != "" and after[:1] in APOSTROPHES and not after[1:].isalnum()
-        if not why and quoted and old[-1:].casefold() == "s" and new[-1:].casefold() != "s":
-            why = f'"{old}{after[:1]}" may be a possessive, which "{new}" forms otherwise'
+        new = cased(spelt(old), spelt(lexical), entry.forms[target][0], opening=opening)
+        why = why or _after_apostrophe(text, end, old, new, words[at + size :])
         return _Edit(start=start, end=end, new=new, source=source, target=target, why=why, entry=entry)
 
     def _follow(
@@ -245,11 +249,35 @@ def _targets(lexicon: SwapLexicon, to: str | None, between: tuple[str, str] | No
 
 def _glued_before(text: str, start: int) -> bool:
     """Whether a hyphen or an apostrophe ties the word to the one before it."""
-    return start > 1 and text[start - 1] in HYPHENS + APOSTROPHES and text[start - 2].isalnum()
+    return start > 1 and text[start - 1] in HYPHENS + APOSTROPHES and in_word(text[start - 2])
 
 
 def _glued_after(text: str, end: int) -> bool:
-    return end + 1 < len(text) and text[end] in HYPHENS and text[end + 1].isalnum()
+    return end + 1 < len(text) and text[end] in HYPHENS and in_word(text[end + 1])
+
+
+def _around(start: int, end: int, before: bool, after: bool) -> list[tuple[int, int]]:
+    """A match with the apostrophes at its ends, where there are any, and without: the longest first."""
+    bounds = [(start - 1, end + 1)] if before and after else []
+    return [
+        *bounds,
+        *([(start - 1, end)] if before else []),
+        *([(start, end + 1)] if after else []),
+        (start, end),
+    ]
+
+
+def _after_apostrophe(text: str, end: int, old: str, new: str, following: Sequence[Word]) -> str:
+    """What an apostrophe after the word leaves open; "" where there is none, or it settles all."""
+    sign, then = text[end : end + 1], text[end + 1 : end + 2]
+    if sign == "" or sign not in APOSTROPHES:
+        return ""
+    if then and in_word(then):
+        rest = following[0].text if following else ""
+        return "" if spelt(rest) in ENDINGS else f'"{old}{sign}{rest}" may be one word'
+    if old[-1:].casefold() == "s" and new[-1:].casefold() != "s":
+        return f'"{old}{sign}" may be a possessive, which "{new}" forms otherwise'
+    return ""
 
 
 def _applied(text: str, edits: Sequence[_Edit], missing: tuple[str, ...]) -> SwappedText:

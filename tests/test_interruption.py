@@ -54,6 +54,11 @@ def work(tmp_path_factory):
     return folder
 
 
+def kept(folder):
+    """What is said of a run whose shards are all done."""
+    return f"interrupted: 1 of 1 shards are done and kept in {folder}; the same command goes on from there."
+
+
 def stop(work, at, *arguments):
     command = [sys.executable, "-c", STOPPED, at, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=work, timeout=120, check=False)
@@ -104,10 +109,29 @@ def test_a_review_that_is_stopped_while_it_writes_leaves_the_one_before(work):
         "--force",
     ]
     ran = stop(work, "clinometer.visualizers.plates:save_figures", *asked, "--quiet")
-    assert last_line(ran).startswith("interrupted: ")
+    assert last_line(ran) == kept("review.unfinished")
     assert [path.name for path in there.iterdir()] == ["review.json"]
     assert (there / "review.json").read_text(encoding="utf-8") == "the one before"
     assert hidden(work) == []
+
+
+@pytest.mark.parametrize(
+    "at", ["sharded_evidence:from_table", "sharded_evidence:file_hash", "sharded_evidence:write_note"]
+)
+def test_evidence_that_is_stopped_while_its_shards_are_put_together_says_what_is_kept(work, tmp_path, at):
+    """All rows are scored: the same command has only to put them together, and it makes the same file."""
+    asked = ["evidence", "model", "rows.csv", "--label", "label", "--group", "sex"]
+    out, whole = tmp_path / "stopped", tmp_path / "whole"
+    ran = stop(work, f"clinometer.{at}", *asked, "--out", str(out))
+    assert last_line(ran) == kept(out / "unfinished")
+    command = [sys.executable, "-m", "clinometer.cli", *asked, "--out"]
+    for folder in (out, whole):
+        again = subprocess.run(
+            [*command, str(folder)], capture_output=True, text=True, cwd=work, timeout=120, check=False
+        )
+        assert again.returncode == 0, again.stderr
+    assert (out / "evidence.parquet").read_bytes() == (whole / "evidence.parquet").read_bytes()
+    assert not (out / "unfinished").exists()
 
 
 def test_a_signal_from_outside_in_the_middle_of_a_progress_bar(work):

@@ -11,12 +11,15 @@ import xml.etree.ElementTree as ET
 import huggingface_hub
 import pytest
 import yaml
+from test_published_law import hired
 
 import clinometer.cli as cli
 import clinometer.report_commands as commands
 from clinometer import pdf_files
 from clinometer.errors import OutputError
+from clinometer.evidence_files import write as write_evidence
 from clinometer.pdf_files import save_pdf
+from clinometer.published_law import LawQuestion, published
 from clinometer.records import Review
 from clinometer.review import to_json
 from clinometer.visualizers import page
@@ -187,13 +190,13 @@ def test_a_page_in_another_language_is_drawn_anew(call, folder, monkeypatch, tmp
     assert code == 2 and "--language is of the page" in err
 
 
-def test_answers_are_not_drawn_anew(call, folder):
+def test_answers_that_are_not_whole_are_not_drawn_anew(call, folder):
     (folder / "report.html").unlink()
     values = json.loads((folder / "review.json").read_text(encoding="utf-8"))
     values["mitigated"] = {"question": {}, "sentences": []}
     (folder / "review.json").write_text(json.dumps(values), encoding="utf-8")
     code, _, err = call("report", folder, "--format", "html")
-    assert code == 3 and "answers about heads and fixes are not drawn again" in err
+    assert code == 3 and "mitigated lacks the key 'before': an earlier version wrote it" in err
 
 
 def test_the_page_opens_or_is_named(call, folder, monkeypatch):
@@ -205,6 +208,58 @@ def test_the_page_opens_or_is_named(call, folder, monkeypatch):
     monkeypatch.setattr("webbrowser.open", lambda uri: False)
     _, out, _ = call(*arguments, "--force")
     assert "no browser could be started" in out
+
+
+# Tables of a law
+
+
+def lawful(review, folder):
+    """The folder with evidence of the law's own example beside its review."""
+    made = dataclasses.replace(review, data={**review.data, "name": "d.csv", "source": "one year"})
+    (folder / "review.json").write_text(to_json(made), encoding="utf-8")
+    write_evidence(hired(), folder / "evidence.parquet")
+    return made
+
+
+def test_tables_of_the_law_are_counted_from_the_evidence_of_a_saved_review(call, folder, review, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("clinometer.visualizers.plates.draw", lambda made, **_: drawn.append(made))
+    monkeypatch.setattr("clinometer.visualizers.page.render", lambda made, drawn, **_: page.report_id(made))
+    made = lawful(review, folder)
+    arguments = ["report", folder, "--format", "html,json", "--local-law-144", "sex:race", "--quiet"]
+    assert call(*arguments, "--out", "law")[0] == 0
+    asked = LawQuestion(sex="sex", race_ethnicity="race")
+    expected = dataclasses.replace(made, law=published(hired(), asked, source="d.csv; one year"))
+    assert drawn[0].law == expected.law and made.law is None
+    assert (folder.parent / "law" / "review.json").read_text(encoding="utf-8") == to_json(expected)
+    assert (folder.parent / "law" / "report.html").read_text(encoding="utf-8") == page.report_id(expected)
+    code, _, err = call("report", "law", "--format", "json", "--local-law-144", "sex:race", "--out", "again")
+    assert code == 2 and "has its tables of local-law-144 already" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["json", "--local-law-144", "sex:race"], 2, "--local-law-144 needs another folder (--out FOLDER)"),
+        (
+            ["junit,md", "--local-law-144", "sex:race", "--out", "o"],
+            2,
+            "adds tables to a page, a PDF or JSON",
+        ),
+        (["json", "--local-law-144", "sex", "--out", "o"], 2, "two columns are expected, SEX:RACE"),
+        (["json", "--local-law-144", "gender:race", "--out", "o"], 3, "there is no group column 'gender'"),
+    ],
+    ids=["own folder", "junit", "columns", "gender"],
+)
+def test_tables_of_the_law_that_cannot_be_written_are_refused(call, folder, review, arguments, code, says):
+    lawful(review, folder)
+    got, out, err = call("report", folder, "--format", *arguments)
+    assert (got, out) == (code, "") and says in err and not (folder.parent / "o").exists()
+
+
+def test_without_evidence_there_is_nothing_to_count_the_tables_from(call, folder):
+    code, _, err = call("report", folder, "--format", "json", "--local-law-144", "sex:race", "--out", "o")
+    assert code == 3 and "no evidence.parquet beside the review" in err
 
 
 # Card

@@ -21,6 +21,8 @@ from clinometer.review_questions import (
     gap_question,
     questions,
 )
+from clinometer.saved_answers import with_answers
+from clinometer.saved_reviews import read_review
 from reference.subjects import applicants, fitted
 
 POLICY = parse_policy(
@@ -270,3 +272,13 @@ def test_the_command_asks_both_and_says_both(people, tmp_path, capsys):
     assert "did you mean 'poor'" in capsys.readouterr().err
     assert cli.main([*command, "--force", "--mitigate", "side:selection"]) == 2
     assert "selection_rate" in capsys.readouterr().err
+
+
+def test_a_real_review_is_read_back_with_its_answers(made, tmp_path):
+    (tmp_path / "review.json").write_text(to_json(made), encoding="utf-8")
+    back = with_answers(read_review(tmp_path))
+    assert to_json(back) == to_json(made)
+    assert back.why[0].found.sentences == made.why[0].found.sentences
+    assert back.mitigated.found.sentences == made.mitigated.found.sentences
+    assert back.mitigated.found.judged_on.n == made.mitigated.found.judged_on.n
+    assert back.mitigated.found.judged_on.front == made.mitigated.found.judged_on.front

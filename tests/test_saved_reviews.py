@@ -150,7 +150,7 @@ def test_without_evidence_it_is_read_and_not_saved_again(folder, tmp_path):
         made.save(tmp_path / "again")
 
 
-def test_answers_stay_as_they_are_in_the_file_and_are_not_drawn_again(folder, tmp_path):
+def test_answers_stay_as_they_are_in_the_file_and_have_to_be_whole_to_be_drawn(folder, tmp_path):
     values = json.loads((folder / "review.json").read_text(encoding="utf-8"))
     values["why"] = [{"question": {}, "sentences": ["a"], "found": {}}]
     (tmp_path / "review.json").write_text(json.dumps(values), encoding="utf-8")
@@ -158,7 +158,7 @@ def test_answers_stay_as_they_are_in_the_file_and_are_not_drawn_again(folder, tm
     made = read_review(tmp_path)
     assert made.why == (values["why"][0],)
     CHECKER(review_schema()).validate(values)
-    with pytest.raises(DataError, match="copy the folder"):
+    with pytest.raises(DataError, match=r"why\[0\].question lacks the key"):
         made.save(tmp_path / "again")
 
 

@@ -261,7 +261,9 @@ def test_shape_checks_are_armed() -> None:
 )
 def test_shape_checks_are_armed_where_torch_lives(path: Path) -> None:
     if path.stem == "triton_reductions":
-        pytest.importorskip("triton", reason="Triton is not installed (it comes with torch's builds for CUDA)")
+        pytest.importorskip(
+            "triton", reason="Triton is not installed (it comes with torch's builds for CUDA)"
+        )
     module = importlib.import_module(f"clinometer.interpret.{path.stem}")
     assert module.__spec__ is not None
     assert type(module.__spec__.loader).__module__.startswith("jaxtyping")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from .fonts import label
 from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .wording import interval, signed
 
 TOTAL = "#3c4450"
@@ -53,7 +54,7 @@ def account(
         axes.get_yticklabels()[-1].set_fontweight("bold")
         axes.set_ylim(last + 0.6, -0.6)
         ticks_along(axes, ticks)
-        axes.set_xlabel(label(f"{unit}, cumulated; blue adds, orange takes off", 80))
+        axes.set_xlabel(label(said("figure.cumulated", unit=unit), 80))
         bare(axes)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     return figure

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..records import Review
-from . import mediation
+from . import answer_sentences, mediation
 from .phrases import Phrases, english
 from .plates import divided_anew
 from .wording import spoken
 
 MOST_UNITS = 12  # of a divided gap, before "all"
 SHOWN_TOKENS = 8
-NOT_VERIFIED = "; not verified: "  # in what is said of a head: its row of the table says it again
 
 
 def asked(review: Review, say: Phrases | None = None) -> list[dict[str, Any]]:
@@ -23,9 +22,12 @@ def _asked(review: Review, answer: Any, place: int, say: Phrases) -> dict[str, A
     found = answer.found
 
     def named(layer: Any, head: int) -> str:
-        return say.plain("heads-out.head_name", layer=layer, head=head)
+        return answer_sentences.head_name(layer, head, say)
 
+    # Of a head that is not verified its row of the table says it again.
+    sentences, not_verified = answer_sentences.of_a_gap(found, say)
     screening, verification = found.mediation.screening, found.mediation.verification
+    sets: list[Any] = list(mediation.head_sets(found.mediation))
     tests = [
         {
             "test": test,
@@ -35,16 +37,24 @@ def _asked(review: Review, answer: Any, place: int, say: Phrases) -> dict[str, A
                 one.closing for one in screening.shares if (one.unit.layer, one.unit.head) in set(test.heads)
             ),
             "further": mediation.further(test, say),
+            "random_from": say.resaid(test.random_from, answer_sentences.SETS),
+            "reason": answer_sentences.reason(test.reason, say),
         }
-        for test in mediation.head_sets(found.mediation)
+        for test in sets
     ]
     return {
         "place": str(place),
         "found": found,
         "title": f"{found.group} − {found.reference}",
         "metric": spoken(found.metric),
-        "sentences": [line for line in answer.sentences if NOT_VERIFIED not in line],
-        "not_verified": [line for line in answer.sentences if NOT_VERIFIED in line],
+        "sentences": sentences,
+        "not_verified": not_verified,
+        "tested_on": answer_sentences.metric_name(verification.metric, say),
+        "how": say.resaid(verification.how, answer_sentences.HOW),
+        "toward": say.resaid(screening.toward, answer_sentences.HOW),
+        "parts": []
+        if found.parts is None
+        else [{"part": one, "name": answer_sentences.part_name(one.name, say)} for one in found.parts.parts],
         "screening": screening,
         "verification": verification,
         "any_verified": any(row["test"].verified for row in tests),
@@ -72,7 +82,8 @@ def fixed(review: Review, phrases: Phrases | None = None) -> dict[str, Any] | No
     own = [] if again is None else _own_gaps(again, found)
     others = [] if again is None else [one for one in again.gaps if one not in own]
     return {
-        "answer": answer,
+        "sentences": answer_sentences.of_a_fix(found, say),
+        "rule": answer_sentences.rule(found.choice.rule, say),
         "found": found,
         "again": again,
         "points": [

@@ -10,6 +10,7 @@ from ..errors import UsageError
 from .fonts import shorten
 from .gaps import EVERYBODY
 from .palette import BLUE, INK, MUTED, RULE, WIDTH, PlainTicks, bare, drawing, sheet
+from .phrases import said
 from .rows import fitted, headline, more, note
 from .wording import IN_SENTENCE, interval, number, signed
 
@@ -92,7 +93,7 @@ def calibration_curves(record: ReliabilityLike) -> Figure:
     side = (WIDTH - 0.5) / across
     whole = next((one for one in record.groups if one.group == EVERYBODY), None)
     with drawing():
-        figure = sheet(WIDTH, 1.0 + lines * (side + 0.42))
+        figure = sheet(WIDTH, 1.0 + lines * (side + 0.52))
         panels = figure.subplots(lines, across, sharex=True, sharey=True, squeeze=False)
         for i, axes in enumerate(panels.flat):
             if i >= len(shown):
@@ -100,21 +101,28 @@ def calibration_curves(record: ReliabilityLike) -> Figure:
                 continue
             _panel(axes, shown[i], record, None if shown[i] is whole else whole)
             if i % across == 0:
-                axes.set_ylabel("share positive", fontsize=8)
+                axes.set_ylabel(said("figure.calibration_share"), fontsize=8)
             if i + across >= len(shown):
                 axes.xaxis.set_tick_params(labelbottom=True)
-                axes.set_xlabel("mean probability", fontsize=8)
+                axes.set_xlabel(said("figure.calibration_mean"), fontsize=8)
         empty = len(record.groups) - len(known)
         headline(
             figure,
-            f"calibration of {record.score} by {record.attribute}, {record.confidence:.0%} intervals",
+            said(
+                "figure.calibration",
+                score=record.score,
+                attribute=record.attribute,
+                confidence=f"{record.confidence:.0%}",
+            ),
         )
         note(
             figure,
-            f"a mark is a bin of rows; dashed: a score that is right; grey: everybody; hollow: fewer than "
-            f"{max(FEW, record.min_group)} rows{more(len(known) - len(shown), 'groups')}"
-            f"{f'; {empty} groups have no rows' if empty else ''}. Excess: mean probability minus share positive. Each "
-            "group has bins of its own, and small groups stray further from the line by chance.",
+            said(
+                "figure.calibration_note",
+                few=max(FEW, record.min_group),
+                more=more(len(known) - len(shown), said("figure.groups")),
+                empty=said("figure.calibration_empty", n=empty) if empty else "",
+            ),
         )
     return figure
 
@@ -126,19 +134,19 @@ def describe(record: ReliabilityLike) -> str:
     judged = [one for one in groups if one.low is not None and one.n >= record.min_group]
     if not judged:
         n = sum(one.n for one in record.groups if one.group != EVERYBODY)
-        return (
-            f"Calibration of {record.score} by {record.attribute}: no group has enough rows, n = {number(n)}."
-        )
+        return said("figure.calibration_none", score=record.score, attribute=record.attribute, n=number(n))
     ends = [min(judged, key=lambda one: one.excess or 0.0), max(judged, key=lambda one: one.excess or 0.0)]
-    said = [
+    low, high = (
         f"{shorten(one.group, IN_SENTENCE)} {signed(one.excess)} {interval(one.low, one.high, sign=True)} "
         f"(n = {number(one.n)})"
         for one in ends
-    ]
-    return (
-        f"Calibration of {shorten(record.score, IN_SENTENCE)} by {shorten(record.attribute, IN_SENTENCE)}: mean probability "
-        f"minus share positive from {said[0]} to {said[1]}. A mean of 0 can hide errors that cancel over bins; and a group "
-        "can be calibrated and still have other error rates."
+    )
+    return said(
+        "figure.calibration_from_to",
+        score=shorten(record.score, IN_SENTENCE),
+        attribute=shorten(record.attribute, IN_SENTENCE),
+        low=low,
+        high=high,
     )
 
 
@@ -187,14 +195,23 @@ def _panel(axes: Axes, one: CurveLike, record: ReliabilityLike, behind: CurveLik
     bare(axes)
     axes.spines["left"].set_visible(True)
     excess = (
-        f"excess {signed(one.excess)} {interval(one.low, one.high, sign=True)}"
+        [said("figure.calibration_excess", excess=signed(one.excess)), interval(one.low, one.high, sign=True)]
         if one.excess is not None
-        else fitted(one.note or "no estimate", 1.6, 6.6)
+        else [fitted(one.note or said("figure.no_estimate"), 1.5, 7.0)]
     )
-    name = "everybody" if one.group == EVERYBODY else one.group
-    axes.set_title(fitted(name, 1.5, 8.5, bold=True), fontsize=8.5, pad=28)
-    for y, text in ((1.15, f"n = {number(one.n)}"), (1.05, excess)):
-        axes.text(0, y, text, transform=axes.transAxes, fontsize=6.6, color=MUTED, va="bottom")
+    name = said("word.everybody") if one.group == EVERYBODY else one.group
+    axes.set_title(fitted(name, 1.5, 8.5, bold=True), fontsize=8.5, pad=36)
+    for line, text in enumerate([f"n = {number(one.n)}", *excess]):
+        axes.annotate(
+            text,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 4 + 10 * (len(excess) - line)),
+            textcoords="offset points",
+            fontsize=7,
+            color=MUTED,
+            va="bottom",
+        )
 
 
 def _places(bins: Sequence[BinLike]) -> tuple[list[float], list[float]]:

@@ -12,8 +12,9 @@ from ..records import Audit, Cell
 from .fonts import shorten
 from .gaps import EVERYBODY
 from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, drawing, sheet, ticks_along
+from .phrases import said
 from .rows import aside, headline, more, note, row_names, with_headings
-from .wording import IN_SENTENCE, interval, number, opening, spoken
+from .wording import IN_SENTENCE, drawn_word, interval, number, opening, spoken
 
 BOTH = ("false_positive_rate", "false_negative_rate")
 MOST_ROWS = 25
@@ -51,8 +52,9 @@ def dumbbells(audit: Audit, metrics: tuple[str, str] = BOTH) -> Figure:
     with drawing():
         figure = sheet(WIDTH, 1.15 + ROW * len(lines))
         axes = figure.add_subplot()
+        everybody = said("word.everybody")
         row_names(
-            axes, lines, ["everybody" if row.group == EVERYBODY else row.group for row in shown], room=2.1
+            axes, lines, [everybody if row.group == EVERYBODY else row.group for row in shown], room=2.1
         )
         for y, line in enumerate(lines):
             if not isinstance(line, str):
@@ -64,31 +66,30 @@ def dumbbells(audit: Audit, metrics: tuple[str, str] = BOTH) -> Figure:
         _legend(axes, metrics)
         note(
             figure,
-            "each rate of its own denominator, each interval of that rate alone; hollow: too few rows"
-            f"{more(len(rows) - len(shown), 'groups')}. A long bar is a group that errs one way more than the other, not "
-            "one that errs most.",
+            said("figure.errors_note", more=more(len(rows) - len(shown), said("figure.groups"))),
         )
-        headline(figure, f"{spoken(metrics[0])} and {spoken(metrics[1])} per group, {_confidence(audit)}")
+        one, other = map(spoken, metrics)
+        headline(figure, said("figure.errors", one=one, other=other, confidence=_confidence(audit)))
     return figure
 
 
 def describe(audit: Audit, metrics: tuple[str, str] = BOTH) -> str:
     """One sentence for each rate, its lowest and highest group with enough rows; and what a gap between them is not."""
     rows = [row for row in _rows(audit, metrics) if row.group != EVERYBODY]
-    said = []
+    made = []
     for i, metric in enumerate(metrics):
         cells = [row.cells[i] for row in rows]
         known = [c for c in cells if c is not None and c.estimate is not None and c.status == "ok"]
         if not known:
-            said.append(f"{opening(spoken(metric))}: no group has enough rows.")
+            made.append(said("figure.errors_none", metric=opening(spoken(metric))))
             continue
         ends = [min(known, key=lambda c: c.estimate or 0.0), max(known, key=lambda c: c.estimate or 0.0)]
-        parts = [
+        low, high = (
             f"{shorten(c.group, IN_SENTENCE)} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})"
             for c in ends
-        ]
-        said.append(f"{opening(spoken(metric))} from {parts[0]} to {parts[1]}.")
-    return f"{' '.join(said)} Intervals are of each rate alone: a difference has an interval of its own."
+        )
+        made.append(said("figure.errors_from_to", metric=opening(spoken(metric)), low=low, high=high))
+    return " ".join([*made, said("figure.errors_alone")])
 
 
 def _rows(audit: Audit, metrics: tuple[str, str]) -> list[_Row]:
@@ -120,7 +121,13 @@ def _bell(axes: Axes, y: float, row: _Row) -> None:
             continue
         counted = f"{number(cell.k)}/{number(cell.n)}" if cell.k is not None else f"n = {number(cell.n)}"
         if cell.estimate is None:
-            aside(axes, y + shift, f"{sign} no estimate, n = {number(cell.n)}", colour=MUTED, size=7.5)
+            aside(
+                axes,
+                y + shift,
+                f"{sign} {said('figure.no_estimate_n', n=number(cell.n))}",
+                colour=MUTED,
+                size=7.5,
+            )
             continue
         if cell.low is not None and cell.high is not None:
             axes.plot(
@@ -140,7 +147,7 @@ def _bell(axes: Axes, y: float, row: _Row) -> None:
             markerfacecolor=colour if cell.status == "ok" else "white",
             zorder=3,
         )
-        flag = "" if cell.status == "ok" else f"  {cell.status}"
+        flag = "" if cell.status == "ok" else f"  {drawn_word(cell.status)}"
         aside(
             axes,
             y + shift,
@@ -170,4 +177,4 @@ def _legend(axes: Axes, metrics: Sequence[str]) -> None:
 def _confidence(audit: Audit) -> str:
     policy = audit.plan.get("policy", {})
     value = policy.get("confidence") if isinstance(policy, dict) else None
-    return f"{value:.0%} intervals" if isinstance(value, float) else "two-sided intervals"
+    return f"{value:.0%}" if isinstance(value, float) else said("figure.two_sided")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from ..records import Faithfulness, Measured
 from .fonts import label
 from .palette import BAND, BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .wording import interval, number, signed
 
 SHOWN = ("area_between_curves", "comprehensiveness")
@@ -46,12 +47,12 @@ def methods_forest(found: Faithfulness, measures: Sequence[str] = SHOWN) -> Figu
             if name == found.recommended:
                 text.set_fontweight("bold")
         figure.supxlabel(
-            f"{label(found.outcome, 90)}; n = {number(len(found.ids))} rows; band: random scores",
+            said("figure.faithful_note", outcome=label(found.outcome, 90), n=number(len(found.ids))),
             color=MUTED,
             fontsize=8,
         )
         figure.suptitle(
-            f"which attribution is faithful to {label(found.subject, 40)}",
+            said("figure.faithful", subject=label(found.subject, 40)),
             x=0.01,
             ha="left",
             fontsize=9.5,
@@ -72,13 +73,15 @@ def describe(found: Faithfulness) -> str:
         for name in found.methods[:-1]
         if SHOWN[0] in found.measures and not _better(found.of(name, SHOWN[0]))
     ]
-    best = found.recommended or "no method"
-    said = f"Recommended for {found.subject}: {best} ({found.reason})."
+    best = found.recommended or said("figure.faithful_no_method")
+    made = [said("figure.faithful_recommended", subject=found.subject, method=best, reason=found.reason)]
     if found.recommended is not None:
         one = found.of(found.recommended, SHOWN[0])
         span = interval(one.low, one.high, sign=True)
-        said += f" Area between the curves {signed(one.estimate)} {span}, n = {number(one.n)}."
-    return said + (f" Not shown to be better than random scores: {', '.join(weak)}." if weak else "")
+        made.append(said("figure.faithful_area", area=signed(one.estimate), interval=span, n=number(one.n)))
+    if weak:
+        made.append(said("figure.faithful_weak", methods=", ".join(weak)))
+    return " ".join(made)
 
 
 def _better(one: Measured) -> bool:

@@ -6,15 +6,17 @@ from typing import Protocol
 from matplotlib.figure import Figure
 
 from .accounts import Row, account
+from .answer_sentences import part_name
 from .fonts import label, shorten
+from .phrases import current, said
 from .wording import IN_SENTENCE, interval, number, signed
 
 MEANING = {
-    "identity": "identity terms",
-    "proxies": "proxies: more frequent in one group",
-    "treatment": "treatment: counting differently",
-    "too rare to divide": "too rare to divide",
-    "baseline": "the rows' own baselines",
+    "identity": "figure.part_identity",
+    "proxies": "figure.part_proxies",
+    "treatment": "figure.part_treatment",
+    "too rare to divide": "figure.part_too_rare",
+    "baseline": "figure.part_baseline",
 }
 ALWAYS = ("identity", "proxies", "treatment")  # the others are drawn where they are not 0
 
@@ -72,12 +74,12 @@ def parts_chart(divided: PartsLike) -> Figure:
     Whiskers are pointwise intervals, at the end of each bar; that of the gap is its own.
     """
     rows: list[Row] = [(_named(part), part.estimate, (part.low, part.high)) for part in shown_parts(divided)]
-    rows.append(("residual", divided.residual, None))
+    rows.append((said("figure.residual"), divided.residual, None))
     return account(
         rows,
-        ("gap", divided.gap, (divided.gap_low, divided.gap_high)),
+        (said("figure.gap"), divided.gap, (divided.gap_low, divided.gap_high)),
         unit=divided.unit,
-        title=f"gap in mean score, {label(divided.group, 24)} − {label(divided.reference, 24)}, in parts",
+        title=said("figure.parts", group=label(divided.group, 24), reference=label(divided.reference, 24)),
         row_height=0.32,
         least_height=0.95,
         ticks=5,
@@ -86,19 +88,25 @@ def parts_chart(divided: PartsLike) -> Figure:
 
 def _named(part: PartLike) -> str:
     if part.name == "identity" and not (part.estimate or part.low or part.high):
-        return "identity terms: none named"
-    return MEANING.get(part.name, part.name)
+        return said("figure.part_no_identity")
+    return said(MEANING[part.name]) if part.name in MEANING else part.name
 
 
 def describe(divided: PartsLike) -> str:
     """One sentence: the gap with its interval, and its parts."""
     names = [shorten(name, IN_SENTENCE) for name in (divided.group, divided.reference, divided.attribute)]
-    said = ", ".join(
-        f"{part.name} {signed(part.estimate)} {interval(part.low, part.high, sign=True)}"
+    parts = ", ".join(
+        f"{part_name(part.name, current())} {signed(part.estimate)} {interval(part.low, part.high, sign=True)}"
         for part in shown_parts(divided)
     )
-    return (
-        f"{names[0]} minus {names[1]} ({names[2]}): the gap in mean score of {signed(divided.gap)} "
-        f"{interval(divided.gap_low, divided.gap_high, sign=True)} {divided.unit}, n = {number(divided.n_group)} and "
-        f"{number(divided.n_reference)}, is divided into {said}; {divided.confidence:.0%} intervals, each by itself."
+    return said(
+        "figure.parts_said",
+        **dict(zip(("group", "reference", "attribute"), names, strict=True)),
+        gap=signed(divided.gap),
+        interval=interval(divided.gap_low, divided.gap_high, sign=True),
+        unit=divided.unit,
+        n_group=number(divided.n_group),
+        n_reference=number(divided.n_reference),
+        parts=parts,
+        confidence=f"{divided.confidence:.0%}",
     )

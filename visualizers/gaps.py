@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from ..records import Audit, Cell, Finding
 from .fonts import label, shorten
 from .palette import BAND, BLUE, INK, MARKS, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .rows import with_headings
-from .wording import IN_SENTENCE, gap_sentence, interval, number, opening, signed, spoken
+from .wording import IN_SENTENCE, drawn_word, gap_sentence, interval, number, opening, signed, spoken
 
 EVERYBODY = "(all)"
 MOST_ROWS = 40
@@ -39,13 +40,15 @@ def forest(audit: Audit, metric: str) -> Figure:
     with drawing():
         figure = sheet(WIDTH, 0.9 + ROW * len(lines))
         axes = figure.add_subplot()
-        _rows(axes, lines, [label("everybody" if c.group == EVERYBODY else c.group) for c in shown])
+        _rows(
+            axes, lines, [label(said("word.everybody") if c.group == EVERYBODY else c.group) for c in shown]
+        )
         for y, line in enumerate(lines):
             if isinstance(line, str):
                 continue
             cell = shown[line]
             if cell.estimate is None:
-                _aside(axes, y, f"no estimate, n = {number(cell.n)}", quiet=True)
+                _aside(axes, y, said("figure.no_estimate_n", n=number(cell.n)), quiet=True)
                 continue
             whole = cell.group == EVERYBODY
             colour = INK if whole else BLUE if cell.status == "ok" else MUTED
@@ -62,12 +65,12 @@ def forest(audit: Audit, metric: str) -> Figure:
             if whole:
                 axes.axvline(cell.estimate, color=RULE, linewidth=1, zorder=0)
             counted = f"{number(cell.k)}/{number(cell.n)}" if cell.k is not None else f"n = {number(cell.n)}"
-            flag = "" if cell.status == "ok" else f"  {cell.status}"
+            flag = "" if cell.status == "ok" else f"  {drawn_word(cell.status)}"
             _aside(axes, y, f"{number(cell.estimate)} {interval(cell.low, cell.high)}  {counted}{flag}")
         _finish(
             axes,
             lines,
-            f"{spoken(metric)} per group, {_confidence(audit)} intervals",
+            said("figure.rates", metric=spoken(metric), confidence=_confidence(audit)),
             len(cells) - len(shown),
         )
     return figure
@@ -96,9 +99,11 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
             if isinstance(line, str):
                 continue
             finding = shown[line]
-            word = "" if finding.verdict is None else f"  {MARKS[finding.verdict]} {finding.verdict}"
+            word = (
+                "" if finding.verdict is None else f"  {MARKS[finding.verdict]} {drawn_word(finding.verdict)}"
+            )
             if finding.estimate is None:
-                _aside(axes, y, f"no estimate{word}", quiet=True)
+                _aside(axes, y, f"{said('figure.no_estimate')}{word}", quiet=True)
                 continue
             colour = ORANGE if finding.verdict == "exceeds tolerance" else BLUE
             if finding.low is not None and finding.high is not None:
@@ -119,8 +124,8 @@ def gap_forest(audit: Audit, metric: str) -> Figure:
                 f"{signed(finding.estimate)} {interval(finding.low, finding.high, sign=True)}  "
                 f"n {number(finding.n_group)}, {number(finding.n_reference)}{word}",
             )
-        band = "" if tolerance is None else f"; hatched: tolerance ±{number(tolerance)}"
-        title = f"difference in {spoken(metric)}, {_confidence(audit)} intervals{band}"
+        band = "" if tolerance is None else said("figure.gaps_tolerance", tolerance=number(tolerance))
+        title = said("figure.gaps", metric=spoken(metric), confidence=_confidence(audit)) + band
         _finish(axes, lines, title, len(findings) - len(shown))
     return figure
 
@@ -134,13 +139,13 @@ def describe_rates(audit: Audit, metric: str) -> str:
         if (c.attribute, c.group) in compared and c.estimate is not None and c.status == "ok"
     ]
     if not cells:
-        return f"{opening(spoken(metric))} per group: no group has enough rows for an estimate."
+        return said("figure.rates_none", metric=opening(spoken(metric)))
     ends = [min(cells, key=lambda c: c.estimate or 0.0), max(cells, key=lambda c: c.estimate or 0.0)]
-    said = [
+    low, high = (
         f"{shorten(c.group, IN_SENTENCE)} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})"
         for c in ends
-    ]
-    return f"{opening(spoken(metric))} per group, from {said[0]} to {said[1]}."
+    )
+    return said("figure.rates_from_to", metric=opening(spoken(metric)), low=low, high=high)
 
 
 def describe_gaps(audit: Audit, metric: str) -> str:
@@ -148,17 +153,18 @@ def describe_gaps(audit: Audit, metric: str) -> str:
     findings = gap_findings(audit, metric)
     known = [f for f in findings if f.estimate is not None]
     if not known:
-        return f"Differences in {spoken(metric)}: no pair of groups could be compared."
+        return said("figure.gaps_none", metric=spoken(metric))
     largest = max(known, key=lambda f: abs(f.estimate or 0.0))
     verdicts = [f.verdict for f in findings if f.verdict is not None]
-    tally = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-    return f"Largest difference in {gap_sentence(largest)}." + (f" Pairs: {tally}." if tally else "")
+    tally = ", ".join(f"{verdicts.count(v)} {drawn_word(v)}" for v in dict.fromkeys(verdicts))
+    made = said("figure.gaps_largest", sentence=gap_sentence(largest))
+    return f"{made} {said('figure.gaps_pairs', tally=tally)}" if tally else made
 
 
 def _confidence(audit: Audit) -> str:
     policy = audit.plan.get("policy", {})
     value = policy.get("confidence") if isinstance(policy, dict) else None
-    return f"{value:.0%}" if isinstance(value, float) else "two-sided"
+    return f"{value:.0%}" if isinstance(value, float) else said("figure.two_sided")
 
 
 def _rows(axes: Axes, lines: Sequence[int | str], names: Sequence[str]) -> None:
@@ -189,7 +195,9 @@ def _finish(axes: Axes, lines: Sequence[int | str], title: str, left_out: int) -
     axes.margins(x=0.06)
     if not lines:
         axes.set_xticks([])
-        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=MUTED)
+        axes.text(
+            0.5, 0.5, said("figure.nothing_to_draw"), transform=axes.transAxes, ha="center", color=MUTED
+        )
     if left_out:
-        axes.set_xlabel(f"{left_out} more in the table", fontsize=8)
+        axes.set_xlabel(said("figure.more_in_the_table", n=left_out), fontsize=8)
     axes.figure.suptitle(label(title, 110), x=0.01, ha="left", fontsize=9.5, fontweight="bold")

@@ -8,6 +8,7 @@ from ..records import View
 from .fonts import label
 from .maps import thumbnail
 from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, WIDTH, drawing, ink_on, sheet
+from .phrases import said
 from .wording import number, signed
 
 MOST_THUMBNAILS = 200
@@ -69,20 +70,23 @@ def head_grid(view: View) -> Figure:
         axes.set_ylim(max(1, layers), 0)
         axes.set_aspect("auto")
         axes.set_xticks(
-            [h + 0.5 for h in range(heads)], [f"head {h}" if heads <= 8 else str(h) for h in range(heads)]
+            [h + 0.5 for h in range(heads)],
+            [said("figure.head_of", head=h) if heads <= 8 else str(h) for h in range(heads)],
         )
-        axes.set_yticks([y + 0.5 for y in range(layers)], [f"layer {y}" for y in range(layers)])
+        axes.set_yticks(
+            [y + 0.5 for y in range(layers)], [said("figure.layer_of", layer=y) for y in range(layers)]
+        )
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        below = "below it the map A made small, darkest = largest weight; " if small else ""
+        below = said("figure.heads_small" if small else "figure.heads_largest", largest=number(top))
         axes.set_xlabel(
-            f"number: A × dA summed, logit; blue adds to the target, orange takes off\n{below}largest ±{number(top)}",
+            f"{said('figure.heads_number')}\n{below}",
             color=MUTED,
             fontsize=8,
         )
         figure.suptitle(
-            f"first-order effect of each head: {label(view.title, 60)}",
+            said("figure.heads", title=label(view.title, 60)),
             x=0.01,
             ha="left",
             fontsize=9.5,
@@ -101,8 +105,8 @@ def most_important(view: View, count: int = 1) -> list[tuple[int, int]]:
 def describe(view: View) -> str:
     """One sentence: the heads with the largest effects, and how many there are."""
     importance = view.importance
-    said = [
-        f"layer {layer} head {head} {signed(float(importance[layer, head]))}"
+    heads = [
+        said("figure.heads_effect", layer=layer, head=head, effect=signed(float(importance[layer, head])))
         for layer, head in most_important(view, 3)
     ]
-    return f"Largest first-order effects of {importance.size} heads on {view.target}, in logits: {', '.join(said)}."
+    return said("figure.heads_said", n=importance.size, target=view.target, heads=", ".join(heads))

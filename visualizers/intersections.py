@@ -12,6 +12,7 @@ from ..records import Audit, Cell
 from .fonts import label, shorten
 from .gaps import EVERYBODY
 from .palette import BAND, INK, MUTED, PAPER, RULE, SEQUENTIAL, WIDTH, drawing, ink_on, sheet
+from .phrases import said
 from .rows import fitted, headline, more, note
 from .wording import IN_SENTENCE, interval, number, opening, spoken
 
@@ -56,15 +57,19 @@ def intersections(audit: Audit, metric: str | None = None, attribute: str | None
                 _cell(axes, x, y, grid.get((row, column)), low, high, spacious)
         _dress(axes, attribute, shown_rows, shown_columns)
         confidence = audit.plan.get("policy", {}).get("confidence")
-        said = f", {confidence:.0%} intervals" if spacious and isinstance(confidence, float) else ""
-        headline(figure, f"{spoken(metric)} by {attribute}{said}")
-        shades = f"white {number(low)} to dark {number(high)}" if known else "no cell has enough rows"
-        note(
-            figure,
-            f"{shades}; hatched: too few rows, or not assessed; ·: nobody{_unknown(aside)}"
-            f"{more(len(rows) - len(shown_rows), 'rows')}{more(len(columns) - len(shown_columns), 'columns')}. "
-            "Many cells are compared by eye here: the largest and the smallest differ by chance alone, too.",
+        named = {"metric": spoken(metric), "attribute": attribute}
+        if spacious and isinstance(confidence, float):
+            headline(figure, said("figure.intersection_intervals", **named, confidence=f"{confidence:.0%}"))
+        else:
+            headline(figure, said("figure.intersection", **named))
+        left_out = more(len(rows) - len(shown_rows), said("figure.rows"))
+        left_out += more(len(columns) - len(shown_columns), said("figure.columns"))
+        shades = (
+            said("figure.intersection_shades", low=number(low), high=number(high))
+            if known
+            else said("figure.intersection_no_shades")
         )
+        note(figure, said("figure.intersection_note", shades=shades, unknown=_unknown(aside), more=left_out))
     return figure
 
 
@@ -72,21 +77,27 @@ def describe(audit: Audit, metric: str | None = None, attribute: str | None = No
     """Two sentences: the lowest and the highest combination with enough rows, and how many have too few."""
     attribute, metric, grid, aside = _asked(audit, metric, attribute)
     cells = [c for c in grid.values() if c.estimate is not None and c.status == "ok"]
-    few = len(grid) - len(cells)
-    hidden = f" {few} of {len(grid)} combinations have too few rows to be assessed{_unknown(aside)}."
+    few = said("figure.intersection_few", few=len(grid) - len(cells), n=len(grid), unknown=_unknown(aside))
     if not cells:
         total = sum(c.n_rows for c in grid.values())
-        return (
-            f"{opening(spoken(metric))} by {attribute}: no combination has enough rows, n = {number(total)}."
+        return said(
+            "figure.intersection_none",
+            metric=opening(spoken(metric)),
+            attribute=attribute,
+            n=number(total),
         )
     ends = [min(cells, key=lambda c: c.estimate or 0.0), max(cells, key=lambda c: c.estimate or 0.0)]
-    said = [
+    low, high = (
         f"{shorten(c.group, IN_SENTENCE)} {number(c.estimate)} {interval(c.low, c.high)} (n = {number(c.n)})"
         for c in ends
-    ]
-    return (
-        f"{opening(spoken(metric))} by {shorten(attribute, IN_SENTENCE)}, from {said[0]} to {said[1]}.{hidden} Ends of "
-        "many groups lie apart by chance alone, too."
+    )
+    return said(
+        "figure.intersection_from_to",
+        metric=opening(spoken(metric)),
+        attribute=shorten(attribute, IN_SENTENCE),
+        low=low,
+        high=high,
+        few=few,
     )
 
 
@@ -148,7 +159,7 @@ def _cell(axes: Axes, x: int, y: int, cell: Cell | None, low: float, high: float
     axes.add_patch(box)
     ink = ink_on(colour) if judged else INK
     counted = f"{number(cell.k)}/{number(cell.n)}" if cell.k is not None else f"n = {number(cell.n)}"
-    estimate = number(cell.estimate) if cell.estimate is not None else "no estimate"
+    estimate = number(cell.estimate) if cell.estimate is not None else said("figure.no_estimate")
     lines = [(estimate, 9.0), (interval(cell.low, cell.high), 7.0), (counted, 7.5)]
     if not spacious or cell.low is None:
         lines = [lines[0], lines[2]]
@@ -185,4 +196,4 @@ def _dress(axes: Axes, attribute: str, rows: list[str], columns: list[str]) -> N
 
 def _unknown(aside: Sequence[Cell]) -> str:
     n = sum(cell.n_rows for cell in aside)
-    return f"; {number(n)} rows with an unknown part are in no cell" if n else ""
+    return said("figure.intersection_unknown", n=number(n)) if n else ""

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from ..records import Ledger
 from .accounts import Row, account
 from .fonts import label, shorten
+from .phrases import said
 from .wording import IN_SENTENCE, interval, number, signed
 
 
@@ -34,13 +35,13 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
         for share in ledger.ranked[:top]
     ]
     if rest:
-        rows.append((f"other features ({rest})", rest_sum, None))
-    rows.append(("residual", ledger.residual, None))
+        rows.append((said("figure.other_features", n=rest), rest_sum, None))
+    rows.append((said("figure.residual"), ledger.residual, None))
     return account(
         rows,
-        ("gap", ledger.gap, (ledger.gap_low, ledger.gap_high)),
+        (said("figure.gap"), ledger.gap, (ledger.gap_low, ledger.gap_high)),
         unit=ledger.unit,
-        title=f"gap in mean score, {label(ledger.group, 24)} − {label(ledger.reference, 24)}, by feature",
+        title=said("figure.ledger", group=label(ledger.group, 24), reference=label(ledger.reference, 24)),
         row_height=0.27,
         least_height=1.0,
         ticks=6,
@@ -50,13 +51,17 @@ def waterfall(ledger: Ledger, top: int = 12) -> Figure:
 def describe(ledger: Ledger, top: int = 3) -> str:
     """One sentence: the gap with its interval, and the shares it is associated with most."""
     names = [shorten(name, IN_SENTENCE) for name in (ledger.group, ledger.reference, ledger.attribute)]
-    gap = (
-        f"{names[0]} minus {names[1]} ({names[2]}): the mean score differs by "
-        f"{signed(ledger.gap)} {interval(ledger.gap_low, ledger.gap_high, sign=True)} {ledger.unit}, "
-        f"n = {number(ledger.n_group)} and {number(ledger.n_reference)}"
+    gap = said(
+        "figure.ledger_said",
+        **dict(zip(("group", "reference", "attribute"), names, strict=True)),
+        gap=signed(ledger.gap),
+        interval=interval(ledger.gap_low, ledger.gap_high, sign=True),
+        unit=ledger.unit,
+        n_group=number(ledger.n_group),
+        n_reference=number(ledger.n_reference),
     )
-    said = [
+    shares = [
         f"{shorten(s.unit, IN_SENTENCE)} {signed(s.estimate)} {interval(s.simultaneous_low, s.simultaneous_high, sign=True)}"
         for s in ledger.ranked[:top]
     ]
-    return f"{gap}." + (f" Largest shares: {', '.join(said)}." if said else "")
+    return f"{gap} {said('figure.ledger_shares', shares=', '.join(shares))}" if shares else gap

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from ..records import Floats, View
 from .fonts import label, shorten
 from .palette import DIVERGING, MUTED, RULE, SEQUENTIAL, drawing, sheet
+from .phrases import said
 from .wording import IN_SENTENCE, number, signed
 
 MOST_LABELS = 40
@@ -31,7 +32,8 @@ def map_pair(view: View, layer: int, head: int) -> Figure:
         left, right = figure.subplots(1, 2, sharey=True)
         _attention(left, view, layer, head)
         _contribution(right, view, layer, head, named=False)
-        figure.suptitle(f"layer {layer}, head {head}: {label(view.title, 70)}", x=0.01, ha="left", fontsize=9)
+        title = said("figure.map_title", layer=layer, head=head, title=label(view.title, 70))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     return figure
 
 
@@ -101,8 +103,8 @@ def named_map(values: Floats, *, queries: Sequence[str], keys: Sequence[str], ti
             step = -(-len(names) // MOST_LABELS)
             axis.set_ticks(range(0, len(names), step), [label(name, 16) for name in names[::step]])
         axes.tick_params(axis="x", rotation=90)
-        axes.set_xlabel("key (is looked at)")
-        axes.set_ylabel("query (looks)")
+        axes.set_xlabel(said("figure.map_key"))
+        axes.set_ylabel(said("figure.map_query"))
         axes.set_title(label(title, 90), loc="left")
         _scale(axes, image, 0.0, top, None)
     return figure
@@ -114,13 +116,18 @@ def describe(view: View, layer: int, head: int) -> str:
     moved = view.contribution[layer, head].sum(axis=0)
     effect = signed(float(moved.sum()))
     if not len(view.labels):
-        return f"Layer {layer}, head {head}: no tokens."
+        return said("figure.map_no_tokens", layer=layer, head=head)
     most, matters = int(np.argmax(attended)), int(np.argmax(np.abs(moved)))
     seen, used = (shorten(view.labels[i], IN_SENTENCE) for i in (most, matters))
-    return (
-        f"Layer {layer}, head {head}: attends most to {seen} ({number(float(attended[most]))} of the attention, mean "
-        f"over queries); what matters most is {used} ({signed(float(moved[matters]))} logit); the head's first-order "
-        f"effect is {effect} logit."
+    return said(
+        "figure.map_said",
+        layer=layer,
+        head=head,
+        seen=seen,
+        weight=number(float(attended[most])),
+        used=used,
+        moved=signed(float(moved[matters])),
+        effect=effect,
     )
 
 
@@ -135,7 +142,7 @@ def _attention(axes: Axes, view: View, layer: int, head: int, below: Axes | None
     values, low, top = _values(view, layer, head, attends=True)
     image = axes.imshow(values, cmap=SEQUENTIAL, vmin=low, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels)
-    axes.set_title("attends to")
+    axes.set_title(said("figure.map_attends"))
     _scale(axes, image, low, top, below)
 
 
@@ -145,7 +152,7 @@ def _contribution(
     values, low, top = _values(view, layer, head, attends=False)
     image = axes.imshow(values, cmap=DIVERGING, vmin=low, vmax=top, interpolation="nearest", aspect="auto")
     _dress(axes, view.labels, named=named)
-    axes.set_title("matters")
+    axes.set_title(said("figure.map_matters"))
     _scale(axes, image, low, top, below)
 
 
@@ -165,7 +172,8 @@ def _scale(axes: Axes, image: AxesImage, low: float, top: float, below: Axes | N
 def _mark(bar: Colorbar, low: float, top: float) -> None:
     ticks = [low, top] if low == 0 else [low, 0.0, top]
     bar.set_ticks(ticks, labels=[number(value) for value in ticks])
-    bar.set_label(f"A, rows sum to 1; darkest {number(top)}" if low == 0 else "A × dA, logit", fontsize=8)
+    scale = said("figure.map_scale", largest=number(top)) if low == 0 else said("figure.map_scale_matters")
+    bar.set_label(scale, fontsize=8)
 
 
 def _dress(axes: Axes, labels: tuple[str, ...], *, named: bool = True) -> None:
@@ -180,9 +188,9 @@ def _dress(axes: Axes, labels: tuple[str, ...], *, named: bool = True) -> None:
     axes.set_xticks(places, written, rotation=90, fontsize=size)
     if named:
         axes.set_yticks(places, written, fontsize=size)
-        axes.set_ylabel("query (looks)", fontsize=8, color=MUTED)
+        axes.set_ylabel(said("figure.map_query"), fontsize=8, color=MUTED)
     axes.tick_params(length=0, pad=2)
-    axes.set_xlabel("key (is looked at)", fontsize=8, color=MUTED)
+    axes.set_xlabel(said("figure.map_key"), fontsize=8, color=MUTED)
     axes.spines[:].set_edgecolor(RULE)
 
 

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .answer_sentences import metric_name
 from .fonts import label
 from .palette import BAND, BLUE, INK, MUTED, ORANGE, RULE, WIDTH, bare, drawing, sheet, ticks_along
-from .phrases import Phrases, english
-from .wording import interval, number, signed
+from .phrases import Phrases, current, said
+from .wording import interval, number, opening, signed
 
 ROW = 0.44  # inches
 Heads = tuple[tuple[str, int], ...]
@@ -121,11 +122,11 @@ def short(found: MediationLike, heads: Heads) -> str:
 
 def further(test: TestLike, say: Phrases | None = None) -> str:
     """How many other sets of as many heads move the metric at least as far."""
-    said = (say or english()).plain
+    tell = (say or current()).plain
     if test.random_rank is None:
-        return said("heads-out.no_other_set")
+        return tell("heads-out.no_other_set")
     as_far = round(test.random_rank * (1 + test.n_random)) - 1
-    return said("heads-out.as_far", n=as_far, all=test.n_random)
+    return tell("heads-out.as_far", n=as_far, all=test.n_random)
 
 
 def head_chart(found: MediationLike) -> Figure:
@@ -147,7 +148,7 @@ def head_chart(found: MediationLike) -> Figure:
         tested.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
         tested.axvline(verification.before, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         tested.annotate(
-            f"all heads in\n{signed(verification.before)}",
+            f"{said('figure.heads_all_in')}\n{signed(verification.before)}",
             (verification.before, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 2),
@@ -165,28 +166,19 @@ def head_chart(found: MediationLike) -> Figure:
         screened.set_yticks(
             range(len(tests)),
             [
-                name if len(test.heads) == 1 else "all of them"
+                name if len(test.heads) == 1 else said("figure.heads_all_of_them")
                 for name, test in zip(names, tests, strict=True)
             ],
         )
         screened.set_ylim(len(tests) - 0.45, -0.55)
-        for axes, what, unit, rows in (
-            (
-                screened,
-                "screened share",
-                found.screening.unit,
-                f"{number(len(found.screening.ids))} screened rows",
-            ),
-            (
-                tested,
-                "gap that is left",
-                verification.unit,
-                f"{number(len(verification.ids))} rows not screened",
-            ),
-        ):
-            axes.set_xlabel(f"{what}, {label(unit, 16)}\n{rows}")
+        share = said("figure.heads_share", unit=label(found.screening.unit, 16))
+        rows = said("figure.heads_share_rows", n=number(len(found.screening.ids)))
+        screened.set_xlabel(f"{share}\n{rows}")
+        left = said("figure.heads_left", unit=label(verification.unit, 16))
+        rows = said("figure.heads_left_rows", n=number(len(verification.ids)))
+        tested.set_xlabel(f"{left}\n{rows}")
         figure.suptitle(
-            label(f"heads taken out: {verification.metric}", 110),
+            label(said("figure.heads_out", metric=metric_name(verification.metric, current())), 110),
             x=0.01,
             ha="left",
             fontsize=9.5,
@@ -198,22 +190,31 @@ def head_chart(found: MediationLike) -> Figure:
 def describe(found: MediationLike) -> str:
     """One sentence: what the verified sets leave of the gap, or how large an effect would have been found."""
     verification = found.verification
-    metric, whole = verification.metric, signed(verification.before)
     sure = [test for test in head_sets(found) if test.verified]
-    where = f"{verification.metric} on {number(len(verification.ids))} rows that were not screened: {whole}"
+    fields = {
+        "metric": opening(metric_name(verification.metric, current())),
+        "n": number(len(verification.ids)),
+        "value": signed(verification.before),
+    }
     if not sure:
         power = (
-            "no candidate changed it in any row"
+            said("figure.heads_no_power")
             if verification.detectable is None
-            else f"an effect of {number(verification.detectable)} would have been verified four times in five"
+            else said("figure.heads_power", detectable=number(verification.detectable))
         )
-        return f"{metric[:1].upper()}{where[1:]} with all heads in; no head set is verified, {power}."
-    said = ", ".join(
-        f"{signed(test.after)} with {short(found, test.heads)} out (change {signed(-test.removed)} "
-        f"{interval(-test.high, -test.low, sign=True)}; {further(test)})"
+        return said("figure.heads_none", **fields, power=power)
+    sets = [
+        said(
+            "figure.heads_set",
+            left=signed(test.after),
+            heads=short(found, test.heads),
+            change=signed(-test.removed),
+            interval=interval(-test.high, -test.low, sign=True),
+            further=further(test),
+        )
         for test in sure
-    )
-    return f"{metric[:1].upper()}{where[1:]} with all heads in; verified: {said}."
+    ]
+    return said("figure.heads_verified", **fields, sets=", ".join(sets))
 
 
 def _screened(axes: Axes, found: MediationLike, test: TestLike, y: int) -> None:
@@ -249,7 +250,7 @@ def _tested(axes: Axes, test: TestLike, y: int) -> None:
         markerfacecolor=colour if test.verified else "white",
         zorder=3,
     )
-    verdict = "✓ verified" if test.verified else "not verified"
+    verdict = said("figure.heads_is_verified" if test.verified else "figure.heads_not_verified")
     for place, text, quiet in (
         (-0.17, f"{signed(test.after)} {interval(*ends, sign=True)}  {verdict}", False),
         (0.17, further(test), True),

@@ -26,6 +26,8 @@ Row = TypeVar("Row", Cell, Finding)
 LATER = ("curves", "law")  # fields of a review that older ones lack
 # Names in a page are escaped, so that no other paragraph looks like this one.
 BESIDE = re.compile(r'<p class="beside">.*?</p>\n')
+SMALLEST = 7.0  # points: the smallest letters of a figure
+LEAST = 9 * 72 / SMALLEST  # pixels of the page to an inch of a figure, so that these are nine pixels high
 SKEWED = 15  # measures shown before "all"
 
 
@@ -41,14 +43,14 @@ def render(
         review: the review.
         drawn: its pictures, where they were drawn already.
         explorer: the name of the file of an explorer that lies beside the page; the page links to it.
-        language: of the page's phrases (`phrases.phrases`). Figures with their captions, and what the records say, stay as
-            they are.
+        language: of the page's phrases (`phrases.phrases`), and of the figures, where they are drawn here. What the records
+            say stays as it is, and so does a figure that was drawn already.
 
     Raises:
         UsageError: there are no phrases in the language, or not all.
     """
     say = phrases(language)
-    drawn = drawn or draw(review)
+    drawn = drawn or draw(review, language=language)
     environment = Environment(
         loader=PackageLoader("clinometer.visualizers"),
         autoescape=True,
@@ -71,7 +73,14 @@ def render(
         t=say, interval=interval, MARKS=MARKS, MISSING=MISSING, other=ledger.other, total=ledger.shares_total
     )
     shown = [
-        {"name": p.name, "kind": p.kind, "about": p.about, "alt": p.alt, "src": data_uri(drawn.png[p.name])}
+        {
+            "name": p.name,
+            "kind": p.kind,
+            "about": p.about,
+            "alt": p.alt,
+            "src": data_uri(drawn.png[p.name]),
+            "least": math.ceil(LEAST * p.figure.get_figwidth()),
+        }
         for p in drawn.plates
         # The picker shows both halves of a map one by one, so that they stay legible on a telephone.
         if p.kind != "map"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from .clear_numbers import number_marks
 from .fonts import label, shorten
 from .palette import BLUE, INK, MUTED, ORANGE, RULE, WIDTH, PlainTicks, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .wording import IN_SENTENCE, interval, number, opening, signed, spoken
 
 MOST_POINTS = 40
@@ -93,8 +94,13 @@ def pareto_chart(points: ParetoLike, chosen: str | None = None) -> Figure:
         _list(listed, shown, len(points.points) - len(shown))
         figure.suptitle(
             label(
-                f"{spoken(points.utility_metric)} against the largest gap in {spoken(points.gap_metric)} by "
-                f"{points.attribute}, {points.confidence:.0%} intervals",
+                said(
+                    "figure.fixes",
+                    utility=spoken(points.utility_metric),
+                    gap=spoken(points.gap_metric),
+                    attribute=points.attribute,
+                    confidence=f"{points.confidence:.0%}",
+                ),
                 110,
             ),
             x=0.01,
@@ -110,20 +116,30 @@ def describe(points: ParetoLike) -> str:
     """One sentence: the fix with the smallest gap, and what it costs beside the rows without a fix."""
     known = [p for p in points.points if p.gap is not None and p.utility is not None]
     if not known:
-        return f"Fixes by {spoken(points.gap_metric)}: none has a utility and a gap."
+        return said("figure.fixes_none", gap=spoken(points.gap_metric))
     least = min(known, key=lambda p: p.gap or 0.0)
-    rows = f"{number(points.n)} rows that {'judge' if points.purpose == 'judge' else 'choose, and flatter what is chosen'}"
-    said = (
-        f"{opening(shorten(least.name, IN_SENTENCE))} has the smallest gap in {spoken(points.gap_metric)} on {rows}: "
-        f"{number(least.gap)} {interval(least.gap_low, least.gap_high)}, {spoken(points.utility_metric)} "
-        f"{number(least.utility)} {interval(least.utility_low, least.utility_high)}"
+    judging = points.purpose == "judge"
+    made = said(
+        "figure.fixes_least",
+        fix=opening(shorten(least.name, IN_SENTENCE)),
+        gap=spoken(points.gap_metric),
+        rows=said("figure.fixes_judge" if judging else "figure.fixes_choose", n=number(points.n)),
+        value=number(least.gap),
+        interval=interval(least.gap_low, least.gap_high),
+        utility=spoken(points.utility_metric),
+        utility_value=number(least.utility),
+        utility_interval=interval(least.utility_low, least.utility_high),
     )
     if least.gap_change is None:
-        return f"{said}."
-    return (
-        f"{said}; beside no fix {signed(least.gap_change)} "
-        f"{interval(least.gap_change_low, least.gap_change_high, sign=True)} of the gap and {signed(least.utility_change)} "
-        f"{interval(least.utility_change_low, least.utility_change_high, sign=True)} of {spoken(points.utility_metric)}."
+        return f"{made}."
+    return said(
+        "figure.fixes_beside",
+        said=made,
+        gap_change=signed(least.gap_change),
+        gap_interval=interval(least.gap_change_low, least.gap_change_high, sign=True),
+        utility_change=signed(least.utility_change),
+        utility_interval=interval(least.utility_change_low, least.utility_change_high, sign=True),
+        utility=spoken(points.utility_metric),
     )
 
 
@@ -156,13 +172,16 @@ def _axes(axes: Axes, points: ParetoLike, known: int) -> None:
     axes.grid(color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(0.08)
-    way = {"higher": "higher is better", "lower": "lower is better"}.get(points.better, "")
-    axes.set_xlabel(label(f"largest gap in {spoken(points.gap_metric)} (smaller is better)", 80))
-    axes.set_ylabel(label(f"{spoken(points.utility_metric)}" + (f" ({way})" if way else ""), 60))
+    way = {"higher": "figure.fixes_higher", "lower": "figure.fixes_lower"}.get(points.better)
+    axes.set_xlabel(label(said("figure.fixes_gap", gap=spoken(points.gap_metric)), 80))
+    utility = spoken(points.utility_metric)
+    axes.set_ylabel(label(utility if way is None else said(way, utility=utility), 60))
     if not known:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=MUTED)
+        axes.text(
+            0.5, 0.5, said("figure.nothing_to_draw"), transform=axes.transAxes, ha="center", color=MUTED
+        )
 
 
 def _list(axes: Axes, shown: Sequence[PointLike], left_out: int) -> None:
@@ -174,17 +193,27 @@ def _list(axes: Axes, shown: Sequence[PointLike], left_out: int) -> None:
         colour = MUTED if quiet or one.dominated_by else INK
         axes.text(0.0, y, f"{y + 1}  {label(one.name, 40)}", va="center", fontsize=8, color=colour)
         if quiet:
-            said = f"no point: {label(one.reason or 'undefined', 70)}"
+            reason = label(one.reason or said("word.undefined"), 70)
+            written = said("figure.fixes_no_point", reason=reason)
         elif one.gap_change is None:
-            said = f"gap {number(one.gap)}, utility {number(one.utility)}"
+            written = said("figure.fixes_values", gap=number(one.gap), utility=number(one.utility))
         else:
-            said = (
-                f"gap {signed(one.gap_change)} {interval(one.gap_change_low, one.gap_change_high, sign=True)}, "
-                f"utility {signed(one.utility_change)} "
-                f"{interval(one.utility_change_low, one.utility_change_high, sign=True)}"
+            written = said(
+                "figure.fixes_changes",
+                gap=signed(one.gap_change),
+                gap_interval=interval(one.gap_change_low, one.gap_change_high, sign=True),
+                utility=signed(one.utility_change),
+                utility_interval=interval(one.utility_change_low, one.utility_change_high, sign=True),
             )
             if one.dominated_by:
-                said += f"; dominated by {len(one.dominated_by)}"
-        axes.text(0.47, y, said, va="center", fontsize=8, color=colour)
+                written += said("figure.fixes_dominated", n=len(one.dominated_by))
+        axes.text(0.47, y, written, va="center", fontsize=8, color=colour)
     if left_out:
-        axes.text(0.0, len(shown), f"{left_out} more in the table", va="center", fontsize=8, color=MUTED)
+        axes.text(
+            0.0,
+            len(shown),
+            said("figure.more_in_the_table", n=left_out),
+            va="center",
+            fontsize=8,
+            color=MUTED,
+        )

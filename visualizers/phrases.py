@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -40,10 +42,28 @@ class Phrases:
         """A phrase as text, for what is escaped later."""
         return _FIELD.sub(lambda found: str(fields[found[1]]), _TAGS.sub(" ", self._texts[key]))
 
+    def resaid(self, text: str, keys: Iterable[str]) -> str:
+        """What a record says in English words of its own, as this language says it; another text stays as it is.
+
+        Args:
+            keys: of phrases whose English may have made the text.
+        """
+        known = english()
+        for key in keys:
+            written = _FIELD.split(known.texts[key])  # text, field, text, ...
+            pattern = "".join(f"(?P<{one}>.+)" if i % 2 else re.escape(one) for i, one in enumerate(written))
+            found = re.fullmatch(pattern, text, re.DOTALL)
+            if found:
+                return self.plain(key, **found.groupdict())
+        return text
+
     @property
     def texts(self) -> Mapping[str, str]:
         """All phrases as they are written."""
         return dict(self._texts)
+
+
+_SPOKEN: ContextVar[Phrases | None] = ContextVar("phrases of figures", default=None)
 
 
 @cache
@@ -77,6 +97,26 @@ def phrases(language: str = LANGUAGE) -> Phrases:
         texts = parsed_json(text, called, UsageError, way_out="Save it again.")
     _refuse(texts, called)
     return Phrases(texts)
+
+
+@contextmanager
+def speaking(say: Phrases) -> Iterator[None]:
+    """Inside, figures and the sentences beside them are drawn and said in these phrases."""
+    before = _SPOKEN.set(say)
+    try:
+        yield
+    finally:
+        _SPOKEN.reset(before)
+
+
+def current() -> Phrases:
+    """The phrases that figures are drawn in: English, but inside `speaking`."""
+    return _SPOKEN.get() or english()
+
+
+def said(key: str, **fields: Any) -> str:
+    """A phrase as text, in the language that figures are drawn in."""
+    return current().plain(key, **fields)
 
 
 def languages() -> list[str]:

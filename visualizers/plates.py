@@ -31,6 +31,7 @@ from . import (
 )
 from .fonts import shorten
 from .palette import compact, encoded
+from .phrases import LANGUAGE, phrases, said, speaking
 from .wording import IN_SENTENCE, number
 
 MOST_METRICS = 4  # drawn; the tables hold all
@@ -78,8 +79,20 @@ class Drawn:
     heads: tuple[tuple[Head, ...], ...]
 
 
-def draw(review: Review, *, progress: bool = False) -> Drawn:
-    """Every picture of the report, each drawn once."""
+def draw(review: Review, *, progress: bool = False, language: str = LANGUAGE) -> Drawn:
+    """Every picture of the report, each drawn once.
+
+    Args:
+        language: of their words and of the sentences beside them, as `page.render` takes it.
+
+    Raises:
+        UsageError: there are no phrases in the language, or not all.
+    """
+    with speaking(phrases(language)):
+        return _drawn(review, progress)
+
+
+def _drawn(review: Review, progress: bool) -> Drawn:
     made = plates(review)
     maps_each = [min(MOST_MAPS // len(review.views), view.importance.size) for view in review.views]
     with tqdm(total=len(made) + sum(maps_each), desc="drawing", unit="picture", disable=not progress) as bar:
@@ -133,11 +146,11 @@ def plates(review: Review) -> list[Plate]:
     if dumbbells.both_rates(audit):
         add("errors", "", dumbbells.dumbbells(audit), dumbbells.describe(audit), "both")
     for i, one in enumerate(getattr(review.curves, "reliability", ())):
-        chart, said = calibration_curves.calibration_curves(one), calibration_curves.describe(one)
-        add("calibration", str(i), chart, said, one.attribute)
+        chart, alt = calibration_curves.calibration_curves(one), calibration_curves.describe(one)
+        add("calibration", str(i), chart, alt, one.attribute)
     for i, one in enumerate(getattr(review.curves, "thresholds", ())):
-        chart, said = threshold_sweep.threshold_sweep(one), threshold_sweep.describe(one)
-        add("thresholds", str(i), chart, said, one.attribute, one.metric)
+        chart, alt = threshold_sweep.threshold_sweep(one), threshold_sweep.describe(one)
+        add("thresholds", str(i), chart, alt, one.attribute, one.metric)
     if getattr(review.slices, "slices", ()):
         add(
             "slices", "", slice_table.slice_table(review.slices), slice_table.describe(review.slices), "found"
@@ -152,13 +165,17 @@ def plates(review: Review) -> list[Plate]:
             scores,
             intervals=[(cell.low, cell.high) for cell in means],
             unit=unit,
-            title=f"mean attribution per feature over {number(means[0].n)} rows",
+            title=said("figure.mean_attribution", n=number(means[0].n)),
         )
         add(
             "attribution",
             "",
             figure,
-            f"Mean attribution per feature, n = {number(means[0].n)}. {tokens.describe(names, scores, unit)}",
+            said(
+                "figure.mean_attribution_said",
+                n=number(means[0].n),
+                largest=tokens.describe(names, scores, unit),
+            ),
             "mean",
         )
     for i, account in enumerate(review.ledgers[:MOST_LEDGERS]):
@@ -170,14 +187,14 @@ def plates(review: Review) -> list[Plate]:
             add("asked-ledger", str(i), ledger.waterfall(asked.ledger), ledger.describe(asked.ledger), *of)
         if asked.parts is not None:
             add("parts", str(i), gap_parts.parts_chart(asked.parts), gap_parts.describe(asked.parts), *of)
-        chart, said = mediation.head_chart(asked.mediation), mediation.describe(asked.mediation)
-        add("heads-out", str(i), chart, said, *of)
+        chart, alt = mediation.head_chart(asked.mediation), mediation.describe(asked.mediation)
+        add("heads-out", str(i), chart, alt, *of)
     if review.mitigated is not None:
         fixed = review.mitigated.found
         chart = pareto.pareto_chart(fixed.judged_on, chosen=fixed.choice.name)
-        ring = f"The ring marks {shorten(fixed.choice.name, IN_SENTENCE)}, chosen on {number(fixed.n_choose)} other rows."
-        said = f"{pareto.describe(fixed.judged_on)} {ring}"
-        add("fixes", "", chart, said, fixed.attribute, fixed.gap)
+        name = shorten(fixed.choice.name, IN_SENTENCE)
+        ring = said("figure.ring", fix=name, n=number(fixed.n_choose))
+        add("fixes", "", chart, f"{pareto.describe(fixed.judged_on)} {ring}", fixed.attribute, fixed.gap)
     if review.faithfulness is not None:
         found = review.faithfulness
         add("faithfulness", "", faithful.methods_forest(found), faithful.describe(found), "methods")

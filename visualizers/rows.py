@@ -12,6 +12,7 @@ from matplotlib.font_manager import FontProperties
 
 from .fonts import fonts, label
 from .palette import INK, MUTED, WIDTH, bare
+from .phrases import said
 
 HEAD, FOOT = 9.5, 8.0  # points
 ACROSS = WIDTH - 0.36  # inches of a line; hinting makes letters a little wider at some resolutions
@@ -120,4 +121,4 @@ def aside(axes: Axes, y: float, text: str, *, colour: str = INK, size: float = 8
 
 def more(left_out: int, what: str) -> str:
     """ "; 3 more groups are in the table", or nothing where none was left out."""
-    return f"; {left_out} more {what} are not drawn" if left_out else ""
+    return said("figure.more_not_drawn", n=left_out, what=what) if left_out else ""

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from ..errors import UsageError
 from .fonts import shorten
 from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, drawing, sheet, ticks_along
+from .phrases import said
 from .rows import aside, headline, note, row_names
 from .wording import IN_SENTENCE, interval, number, opening, p_value, signed, spoken
 
@@ -86,7 +87,7 @@ def slice_table(search: SearchLike) -> Figure:
         ticks_along(axes, 5)
         axes.margins(x=0.06)
         note(figure, _foot(search, left_out))
-        headline(figure, f"{spoken(search.of)}: combinations of {', '.join(search.columns)}")
+        headline(figure, said("figure.slices", metric=spoken(search.of), columns=", ".join(search.columns)))
     return figure
 
 
@@ -94,15 +95,23 @@ def describe(search: SearchLike) -> str:
     """Two sentences: how many combinations differ of how many, and the strongest with its interval."""
     rows, _ = _rows(search)
     one = rows[0]
-    said = (
-        f"{shorten(one.name, IN_SENTENCE)}: {number(one.estimate)} beside {number(one.complement)}, difference "
-        f"{signed(one.effect)} {interval(one.low, one.high, sign=True)}, n = {number(one.n)}, adjusted p "
-        f"{p_value(one.p_adjusted)}"
+    strongest = said(
+        "figure.slices_strongest",
+        name=shorten(one.name, IN_SENTENCE),
+        estimate=number(one.estimate),
+        complement=number(one.complement),
+        effect=signed(one.effect),
+        interval=interval(one.low, one.high, sign=True),
+        n=number(one.n),
+        p=p_value(one.p_adjusted),
     )
-    shown = "The strongest" if one.found else "None is shown to; the strongest"
-    return (
-        f"{opening(spoken(search.of))}: {search.n_found} of {number(search.n_tested)} combinations differ from everybody "
-        f"else in n = {number(search.n)} rows. {shown}: {said}. What a search finds is a question for the next data."
+    return said(
+        "figure.slices_found" if one.found else "figure.slices_none_found",
+        metric=opening(spoken(search.of)),
+        n_found=search.n_found,
+        n_tested=number(search.n_tested),
+        n=number(search.n),
+        strongest=strongest,
     )
 
 
@@ -118,12 +127,16 @@ def _rows(search: SearchLike) -> tuple[list[SliceLike], int]:
 
 
 def _foot(search: SearchLike, left_out: int) -> str:
-    more = f"; {left_out} more are in the table" if left_out else ""
-    counted = f"{search.n_found} of {number(search.n_tested)} combinations differ"
-    return (
-        f"bars: difference in {spoken(search.of)} from everybody else (orange above, blue below), whose value is "
-        f"after “beside”; overall {number(search.overall)}, n = {number(search.n)}; {counted} at {number(search.alpha)} "
-        f"after the search ({search.method}); hollow: not shown to{more}. A question for the next data, not a verdict."
+    return said(
+        "figure.slices_note",
+        metric=spoken(search.of),
+        overall=number(search.overall),
+        n=number(search.n),
+        n_found=search.n_found,
+        n_tested=number(search.n_tested),
+        alpha=number(search.alpha),
+        method=search.method,
+        more=said("figure.slices_more", n=left_out) if left_out else "",
     )
 
 
@@ -149,7 +162,12 @@ def _bar(axes: Axes, y: float, one: SliceLike) -> None:
     aside(
         axes,
         y + 0.2,
-        f"{number(one.estimate)} ({counted}) beside {number(one.complement)}",
+        said(
+            "figure.slices_beside",
+            estimate=number(one.estimate),
+            counted=counted,
+            complement=number(one.complement),
+        ),
         colour=MUTED,
         size=7.5,
     )

@@ -13,6 +13,7 @@ from ..records import Floats, Values
 from .fonts import label, shorten
 from .gaps import EVERYBODY
 from .palette import INK, ORANGE, RULE, WIDTH, PlainTicks, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .rows import fitted, headline, note
 from .series import LINES
 from .wording import IN_SENTENCE, interval, number, opening, spoken
@@ -81,9 +82,8 @@ def threshold_sweep(record: SweepLike) -> Figure:
             enough = record.denominator[i] >= max(1, record.min_group)
             if not enough.any():
                 most = number(int(record.denominator[i].max()))
-                handles.append(
-                    Line2D([], [], linestyle="none", label=f"{fitted(name, 1.0, 7.5)}, n = {most}: too few")
-                )
+                few = said("figure.thresholds_too_few", group=fitted(name, 1.0, 7.5), n=most)
+                handles.append(Line2D([], [], linestyle="none", label=few))
                 continue
             y, low, high = (np.where(enough, part[i], np.nan) for part in _parts(record))
             above.fill_between(record.threshold, low, high, color=look.colour, alpha=0.13, linewidth=0)
@@ -92,12 +92,6 @@ def threshold_sweep(record: SweepLike) -> Figure:
             )
             line.set_markersize(4.2)
             line.set_markevery(max(1, len(record.threshold) // MARKS))
-            n = record.denominator[i]
-            said = (
-                number(int(n.max()))
-                if n.min() == n.max()
-                else f"{number(int(n.min()))} to {number(int(n.max()))}"
-            )
             handles.append(
                 Line2D(
                     [],
@@ -106,7 +100,7 @@ def threshold_sweep(record: SweepLike) -> Figure:
                     linestyle=look.dash,
                     marker=look.mark,
                     markersize=4.2,
-                    label=f"{fitted(name, 1.0, 7.5)}, n = {said}",
+                    label=_counted(name, record.denominator[i]),
                 )
             )
         _gap(under, record)
@@ -123,8 +117,13 @@ def threshold_sweep(record: SweepLike) -> Figure:
         )
         headline(
             figure,
-            f"{spoken(record.metric)} against the threshold of {record.score}, by {record.attribute}, "
-            f"{record.confidence:.0%} intervals",
+            said(
+                "figure.thresholds",
+                metric=spoken(record.metric),
+                score=record.score,
+                attribute=record.attribute,
+                confidence=f"{record.confidence:.0%}",
+            ),
         )
         note(figure, _foot(record, left_out))
     return figure
@@ -134,28 +133,41 @@ def describe(record: SweepLike) -> str:
     """Two sentences: the gap at the threshold in use, and where over all thresholds it is largest."""
     _shown(record)
     there = np.flatnonzero(np.isfinite(record.gap))
-    head = (
-        f"{opening(spoken(record.metric))} by {shorten(record.attribute, IN_SENTENCE)} over {len(record.threshold)} "
-        f"thresholds of {shorten(record.score, IN_SENTENCE)}, n = {number(record.n)} rows"
+    head = said(
+        "figure.thresholds_head",
+        metric=opening(spoken(record.metric)),
+        attribute=shorten(record.attribute, IN_SENTENCE),
+        n_thresholds=len(record.threshold),
+        score=shorten(record.score, IN_SENTENCE),
+        n=number(record.n),
     )
     if not there.size:
-        return f"{head}: at no threshold have two groups enough rows to be compared."
+        return said("figure.thresholds_none", head=head)
 
-    def said(t: int) -> str:
-        ends = interval(float(record.gap_low[t]), float(record.gap_high[t]))
-        return f"{number(float(record.gap[t]))} {ends} at {number(float(record.threshold[t]))}"
+    def gap_at(t: int) -> str:
+        return said(
+            "figure.thresholds_gap_at",
+            gap=number(float(record.gap[t])),
+            interval=interval(float(record.gap_low[t]), float(record.gap_high[t])),
+            threshold=number(float(record.threshold[t])),
+        )
 
     worst = int(there[np.argmax(record.gap[there])])
     now = _at_current(record)
     current = (
-        f"in use the largest gap is {said(now)}"
+        said("figure.thresholds_in_use_gap", gap=gap_at(now))
         if now is not None and now in set(there.tolist())
-        else f"no threshold in use ({record.note or 'no gap at it'})"
+        else said("figure.thresholds_no_use", reason=record.note or said("figure.thresholds_no_gap_at_it"))
     )
-    return (
-        f"{head}: {current}; over all it is largest, {said(worst)}. A threshold chosen from these gaps "
-        "tends to show a larger one on new rows."
-    )
+    return said("figure.thresholds_said", head=head, current=current, worst=gap_at(worst))
+
+
+def _counted(name: str, n: Values) -> str:
+    """A group with its denominators, from the least to the most over all thresholds."""
+    group, least, most = fitted(name, 1.0, 7.5), number(int(n.min())), number(int(n.max()))
+    if least == most:
+        return said("figure.thresholds_n", group=group, n=most)
+    return said("figure.thresholds_n_range", group=group, least=least, most=most)
 
 
 def _parts(record: SweepLike) -> tuple[Floats, Floats, Floats]:
@@ -201,7 +213,7 @@ def _dress(above: Axes, under: Axes, record: SweepLike) -> None:
             axes.axvline(record.current, color=ORANGE, linewidth=1.1, dashes=(4, 2), zorder=1)
     if record.current is not None:
         above.annotate(
-            f"in use {number(record.current)}",
+            said("figure.thresholds_in_use", threshold=number(record.current)),
             (record.current, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, -9),
@@ -213,25 +225,26 @@ def _dress(above: Axes, under: Axes, record: SweepLike) -> None:
     under.set_ylim(bottom=0)
     under.locator_params(axis="y", nbins=4)
     above.set_ylabel(label(spoken(record.metric), 40))
-    under.set_ylabel("largest gap")
+    under.set_ylabel(said("figure.largest_gap"))
     ticks_along(under, 7)
-    under.set_xlabel(label(f"threshold: positive where {record.score} is at least so much", 100), fontsize=8)
+    under.set_xlabel(label(said("figure.thresholds_axis", score=record.score), 100), fontsize=8)
 
 
 def _foot(record: SweepLike, left_out: int) -> str:
     now = _at_current(record)
     if now is None:
-        said = f"no threshold in use is drawn: {record.note or 'it is none of those swept'}"
+        made = said("figure.thresholds_foot_none", reason=record.note or said("figure.thresholds_not_swept"))
     else:
+        ends = interval(float(record.gap_low[now]), float(record.gap_high[now]))
         gap = (
-            f"gap {number(float(record.gap[now]))} {interval(float(record.gap_low[now]), float(record.gap_high[now]))}"
+            said("figure.thresholds_foot_gap", gap=number(float(record.gap[now])), interval=ends)
             if np.isfinite(record.gap[now])
-            else "no gap: fewer than two groups have enough rows"
+            else said("figure.thresholds_foot_no_gap")
         )
-        said = f"orange: the threshold in use, {number(float(record.threshold[now]))}, {gap}"
-    more = f"; {left_out} more groups are not drawn and count in the gap" if left_out else ""
-    return (
-        f"{said}{more}. Bands: of each rate alone; of the gap, for all pairs of groups with "
-        f"{number(max(1, record.min_group))} in the denominator, at one threshold. A threshold chosen from this "
-        "picture tends to look better here than on new rows."
+        made = said("figure.thresholds_foot", threshold=number(float(record.threshold[now])), gap=gap)
+    return said(
+        "figure.thresholds_note",
+        said=made,
+        more=said("figure.thresholds_foot_more", n=left_out) if left_out else "",
+        least=number(max(1, record.min_group)),
     )

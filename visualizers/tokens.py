@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from .fonts import label, shorten
 from .palette import BLUE, INK, MUTED, ORANGE, WIDTH, bare, drawing, sheet, ticks_along
+from .phrases import said
 from .wording import IN_SENTENCE, interval, signed
 
 Interval = tuple[float | None, float | None]
@@ -40,19 +41,20 @@ def attribution_bars(
         axes = figure.add_subplot()
         for y, i in enumerate(rows):
             axes.barh(y, scores[i], height=0.62, color=BLUE if scores[i] >= 0 else ORANGE)
-            said = signed(scores[i])
+            written = signed(scores[i])
             if intervals is not None:
                 low, high = intervals[i]
-                said += f" {interval(low, high, sign=True)}"
+                written += f" {interval(low, high, sign=True)}"
                 if low is not None and high is not None:
                     axes.plot([low, high], [y, y], color=INK, linewidth=1.1)
-            axes.text(1.02, y, said, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+            axes.text(1.02, y, written, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_yticks(range(len(rows)), [label(names[i]) for i in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         ticks_along(axes, 6)
         left = len(scores) - len(rows)
-        axes.set_xlabel(label(unit, 40) + (f"; {left} smaller ones are not drawn" if left else ""))
+        along = label(unit, 40)
+        axes.set_xlabel(said("figure.smaller_not_drawn", unit=along, n=left) if left else along)
         bare(axes)
         figure.suptitle(label(title, 100), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     return figure
@@ -60,8 +62,10 @@ def attribution_bars(
 
 def describe(names: Sequence[str], scores: Sequence[float], unit: str = "logit", top: int = 3) -> str:
     """One sentence: the largest scores with their signs."""
-    said = [f"{shorten(names[i], IN_SENTENCE)} {signed(scores[i])}" for i in _largest(scores, top)]
-    return f"Largest of {len(scores)}: {', '.join(said)} {unit}." if said else "There are no scores."
+    made = [f"{shorten(names[i], IN_SENTENCE)} {signed(scores[i])}" for i in _largest(scores, top)]
+    if not made:
+        return said("figure.no_scores")
+    return said("figure.largest_of", n=len(scores), scores=", ".join(made), unit=unit)
 
 
 def _largest(scores: Sequence[float], top: int) -> list[int]:

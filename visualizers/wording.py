@@ -4,7 +4,7 @@ import math
 
 from ..records import Finding
 from .fonts import shorten
-from .phrases import Phrases, english
+from .phrases import Phrases, current, said
 
 NONE = "–"
 # Each verdict and status of the records, and the phrase of the page.
@@ -64,14 +64,14 @@ def spoken(name: str) -> str:
 
 def gap_sentence(finding: Finding, say: Phrases | None = None) -> str:
     """One comparison in one sentence, with its interval and its denominators."""
-    said = (say or english()).plain
+    tell = (say or current()).plain
     names = {
         name: shorten(getattr(finding, name), IN_SENTENCE) for name in ("group", "reference", "attribute")
     }
     names["metric"] = shorten(spoken(finding.metric), IN_SENTENCE)
     if finding.estimate is None:
-        return said("sentence.no_estimate", **names, reason=finding.reason or finding.status)
-    return said(
+        return tell("sentence.no_estimate", **names, reason=finding.reason or finding.status)
+    return tell(
         "sentence.gap",
         **names,
         gap=signed(finding.estimate),
@@ -83,7 +83,12 @@ def gap_sentence(finding: Finding, say: Phrases | None = None) -> str:
 
 def worded(word: str, say: Phrases | None = None) -> str:
     """A verdict or a status in the words of the page."""
-    return (say or english())(WORDS[word])
+    return (say or current())(WORDS[word])
+
+
+def drawn_word(word: str | None) -> str:
+    """A verdict or a status as figures write it; a word that the page does not know stays as it is."""
+    return said(WORDS[word]) if word in WORDS else str(word)
 
 
 def opening(text: str) -> str:

@@ -168,7 +168,7 @@ def test_bins_are_drawn_where_they_are() -> None:
         assert {tuple(b.interval) for b in one.bins if b.interval} <= whiskers
         said = "\n".join(t.get_text() for t in axes.texts)
         assert f"n = {number(one.n)}" in said
-        assert f"excess {signed(one.excess)} {interval(one.low, one.high, sign=True)}" in said
+        assert f"excess {signed(one.excess)}\n{interval(one.low, one.high, sign=True)}" in said
     assert sum(one.n for one in record.groups[1:]) == record.groups[0].n == 700
 
 

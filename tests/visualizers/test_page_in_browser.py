@@ -54,7 +54,9 @@ def test_page_is_quiet_and_fits(
     boxes = tab.evaluate(
         """() => [...document.images].map(i => {
             const b = i.getBoundingClientRect();
-            return [b.left, b.right, b.width, b.height, i.naturalWidth, i.checkVisibility()];
+            const drawn = i.closest(".drawn");  // its own container scrolls, and the page does not
+            const held = drawn ? drawn.getBoundingClientRect() : b;
+            return [held.left, held.right, b.width, b.height, i.naturalWidth, i.checkVisibility()];
         })"""
     )
     assert len(boxes) > 10
@@ -79,6 +81,33 @@ def test_axe_finds_nothing(
     assert [(v["id"], v["nodes"][0]["target"]) for v in found] == []
     tab.evaluate("document.images[0].removeAttribute('alt')")  # the negative control
     assert "image-alt" in [v["id"] for v in axe.Axe().run(tab).response["violations"]]
+    tab.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_letters_of_figures_are_nine_pixels_high_and_reached_by_keyboard(
+    browser: Any, report: Path, heard: dict[str, list[str]], size: tuple[int, int]
+) -> None:
+    tab = visit(browser, report, heard, size)
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    drawn = tab.evaluate(
+        """() => [...document.querySelectorAll(".drawn")].map(d => {
+            const i = d.querySelector("img"), s = getComputedStyle(i);
+            const inside = i.clientWidth - parseFloat(s.paddingLeft) - parseFloat(s.paddingRight);
+            return [inside / (i.naturalWidth / 150), d.scrollWidth > d.clientWidth, d.tabIndex];
+        })"""
+    )
+    assert len(drawn) > 10 and {focus for _, _, focus in drawn} == {0}
+    assert min(pixels * page.SMALLEST / 72 for pixels, _, _ in drawn) >= 8.9  # of an inch; a frame takes some
+    assert {scrolls for _, scrolls, _ in drawn} == {size[0] < 700}
+    thresholds = tab.locator("#thresholds .drawn").first
+    thresholds.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_timeout(300)
+    assert (thresholds.evaluate("d => d.scrollLeft") > 0) == (size[0] < 700)
+    tab.evaluate("document.querySelectorAll('.drawn img').forEach(i => i.style.minWidth = 0)")
+    small = tab.evaluate("document.querySelector('.drawn img').clientWidth / 7.2") * page.SMALLEST / 72
+    assert (small < 6) == (size[0] < 700), "the negative control"
     tab.close()
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,17 +15,29 @@ from clinometer.errors import UsageError
 from clinometer.published_law import published
 from clinometer.records import Audit, Review, plain
 from clinometer.visualizers import page, plates
-from clinometer.visualizers.fonts import shorten
 from clinometer.visualizers.local_law_section import markdown
 from clinometer.visualizers.phrases import english, languages, phrases
-from clinometer.visualizers.wording import WORDS, opening, spoken
+from clinometer.visualizers.wording import WORDS
 from reference.answered import drawn_fix, drawn_gap
+from reference.bracketed import PARTS, WORD, bracketed, everything, outside_brackets, said_by
 from reference.reviews import sample_review
 
 HERE = ROOT / "visualizers"
 TEMPLATES = ("report.html.j2", "heads_out.html.j2", "fix.html.j2", "local_law_144.html.j2")
-MODULES = ("page", "wording", "answers", "local_law_section", "mediation")
-WORD = re.compile(r"[^\W\d_]{2,}")
+FIGURES = (
+    *(
+        "gaps",
+        "rows",
+        "intersections",
+        "dumbbells",
+        "calibration_curves",
+        "threshold_sweep",
+        "slice_table",
+        "tokens",
+    ),
+    *("ledger", "accounts", "gap_parts", "mediation", "pareto", "faithful", "heads", "maps", "plates"),
+)
+MODULES = ("page", "wording", "answers", "answer_sentences", "local_law_section", *FIGURES)
 CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}", re.DOTALL)
 READ = ("alt", "title", "aria-label")
 
@@ -38,9 +49,13 @@ def sources() -> dict[str, str]:
 
 def test_every_phrase_is_used_and_every_phrase_used_is_there() -> None:
     text = "\n".join(sources().values())
-    used = set(re.findall(r"""(?:\bt|\bsay|\bsaid|\bplain)\(\s*"([a-z][a-z0-9-]*\.[a-z0-9_-]+)\"""", text))
+    used = set(
+        re.findall(
+            r"""(?:\bt|\bsay|\bsaid|\bplain|\btell)\(\s*["']([a-z][a-z0-9-]*\.[a-z0-9_-]+)["']""", text
+        )
+    )
     assert used - set(english().texts) == set()
-    quoted = set(re.findall(r'"([a-z][a-z0-9-]*\.[a-z0-9_-]+)"', text))
+    quoted = set(re.findall(r"""["']([a-z][a-z0-9-]*\.[a-z0-9_-]+)["']""", text))
     assert set(english().texts) - quoted == set()
     assert set(WORDS.values()) <= set(english().texts)
 
@@ -101,49 +116,6 @@ class Pieces(HTMLParser):
     def handle_data(self, text: str) -> None:
         if not self.silent:
             (self.captions if self.caption else self.pieces).append(text)
-
-
-def bracketed(folder: Path) -> Path:
-    """A language whose every phrase is the English one between brackets."""
-    file = folder / "report.xx.json"
-    texts = {key: f"⟦{text}⟧" for key, text in english().texts.items()}
-    file.write_text(json.dumps({**texts, "page.language": "xx"}), encoding="utf-8")
-    return file
-
-
-def outside_brackets(pieces: list[str]) -> list[str]:
-    """What is in no bracket, a piece for each line; pieces may open in one element and close in another."""
-    text, depth, kept = "\n".join(pieces), 0, []
-    for character in text:
-        depth += character == "⟦"
-        if depth == 0:
-            kept.append(character)
-        depth -= character == "⟧"
-        assert depth >= 0
-    assert depth == 0
-    return [line.strip() for line in "".join(kept).splitlines()]
-
-
-def said_by(value: object) -> set[str]:
-    """Every text in a JSON value, keys included, as a page may print it."""
-    if isinstance(value, dict):
-        return set(chain(*(said_by(key) | said_by(item) for key, item in value.items())))
-    if isinstance(value, list):
-        return set(chain(*map(said_by, value)))
-    if not isinstance(value, str):
-        return set()
-    forms = {
-        value,
-        spoken(value),
-        opening(value),
-        opening(spoken(value)),
-        shorten(value, 40),
-        shorten(value, 48),
-    }
-    return forms | {part.strip(" .") for one in forms for part in PARTS.split(one)}
-
-
-PARTS = re.compile(r", |; |: | − | & |\s·\s|\n|\(|\)")
 
 
 @pytest.fixture(scope="module")
@@ -208,22 +180,14 @@ def unsaid(found: Pieces, review: Review) -> list[str]:
     """What a page says outside brackets, and no record of the review does."""
     data = said_by(json.loads(json.dumps(plain(review), default=str)))
     for answer in (*review.why, *([review.mitigated] if review.mitigated else [])):
-        data |= said_by(json.loads(json.dumps(everything(answer.found), default=str)))
+        known = said_by(json.loads(json.dumps(everything(answer.found), default=str)))
+        data = (data | known) - said_by(list(answer.sentences))
     parts = [part.strip() for line in outside_brackets(found.pieces) for part in PARTS.split(line)]
     return [
         part
         for part in parts
         if WORD.search(part) and part.strip(" .") not in data and not part.startswith("clinometer audit")
     ]
-
-
-def everything(value: object) -> object:
-    """A record as JSON types, fields that are not saved included."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: everything(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): everything(item) for key, item in value.items()}
-    return [everything(item) for item in value] if isinstance(value, (list, tuple)) else str(value)
 
 
 # Files
