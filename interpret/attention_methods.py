@@ -8,6 +8,7 @@ from ..errors import CaptureError
 from ..records import Attribution, Rows
 from .batches import MAX_MEMORY
 from .calls import Call
+from .float64 import sum_in_float64
 from .models import Subject
 from .reading import Found, Reading, read
 from .rollout import Fusion, cross_relevance, fused, relevance, rollout, times
@@ -221,4 +222,4 @@ def _moved(call: Call, gradient: Float[Tensor, "example head query width"]) -> F
         for queries in call.blocks():
             there = gradient[:, :, queries].to(device=call.device, dtype=call.compute_dtype)
             found += torch.matmul(call.weights(queries).transpose(2, 3), there)
-        return (found * value).sum(dim=3, dtype=torch.float64).sum(dim=1).cpu()
+        return sum_in_float64(found * value, 3).sum(dim=1).cpu()

@@ -13,6 +13,7 @@ from ..errors import DataError, UsageError, first
 from ..records import Rows, plain
 from .copying import copied
 from .edits import IN_WEIGHTS, Edit, tensor_sha256, with_edit
+from .float64 import in_float64
 from .held_out import split
 from .label_losses import label_losses, label_tensor, right
 from .models import Subject, score
@@ -190,7 +191,7 @@ def measured(
             np.abs(score(subject, rows.take(place[pairs])) - score(subject, copies.take(pairs))).mean()
         )
     return {
-        "accuracy_held_out": float(torch.cat(hits).double().mean()) if hits else None,
+        "accuracy_held_out": float(in_float64(torch.cat(hits)).mean()) if hits else None,
         "pair_difference_held_out": moved,
     }
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError, did_you_mean, first
 from ..records import Rows
+from .float64 import in_float64
 from .models import Batch, Subject
 
 NAMED = ("mask", "padding", "unknown", "end-of-text", "mean", "zero")
@@ -91,14 +92,14 @@ def _mean(subject: Subject, background: Rows | None) -> Subject:
         raise UsageError("baseline='mean' is the mean over rows: give them, background=rows.")
     with torch.no_grad():
         batch = subject.encode(background)
-        embedded, own = subject.embed(batch).double(), subject.reference(batch)
-        moved = (embedded != own).any(dim=2)
+        embedded, own = in_float64(subject.embed(batch)), subject.reference(batch)
+        moved = (embedded != own.to(embedded.device)).any(dim=2)
     names = subject.names(background)
     if len(set(names)) == 1 and subject.filled is None:
         mean, words = embedded.mean(dim=0), "the mean embedding, feature by feature,"
     else:
         mean, words = embedded[moved].mean(dim=0), "the mean embedding of a token"
-    made = mean.to(own.dtype)
+    made = mean.to(own)
     if not torch.isfinite(made).all():
         raise DataError("no token of the background differs from the subject's own baseline: it has no mean.")
 

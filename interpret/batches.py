@@ -134,8 +134,10 @@ def backing_off(run: Callable[[int], Result], at_once: int, what: str) -> Result
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error is one of memory; torch's allocator of the CPU has no class of its own for it."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+    """Whether an error is one of memory; torch's allocator of the CPU, and cuBLAS, have no class of their own for it."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in ("not enough memory", "CUBLAS_STATUS_ALLOC_FAILED"))
 
 
 def repeated(batch: Batch, which: Any) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import CaptureError, first
+from .float64 import in_float64
 
 Kind = Literal["self", "cross"]
 Way = Literal["interface", "sdpa", "multi-head", "by hand", "returned"]
@@ -252,8 +253,8 @@ class Call:
                 seen = self.output[:, :, queries].to(self.compute_dtype)
                 live = self.live(queries)[..., None]
                 again = torch.matmul(self.weights(queries), value)
-                wrong += float((again - seen).masked_fill(~live, 0.0).double().square().sum())
-                size += float(seen.masked_fill(~live, 0.0).double().square().sum())
+                wrong += float(in_float64((again - seen).masked_fill(~live, 0.0)).square().sum())
+                size += float(in_float64(seen.masked_fill(~live, 0.0)).square().sum())
         if size == 0.0:
             return 0.0 if wrong == 0.0 else math.inf
         return math.sqrt(wrong / size)

@@ -226,7 +226,7 @@ def _given(tensor: Tensor, _: Batch) -> Tensor:
 
 @torch.no_grad()
 def _score(subject: Subject, batch: Batch, point: Tensor) -> Floats:
-    made: Floats = subject.select(subject.forward(batch, point)).double().cpu().numpy()
+    made: Floats = subject.select(subject.forward(batch, point)).cpu().double().numpy()
     return made
 
 

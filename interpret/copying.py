@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..records import Rows
+from .float64 import in_float64
 from .models import Subject
 
 
@@ -118,9 +119,9 @@ def _proved(subject: Subject, made: Subject, row: Rows) -> None:
         "or in a closure, and not find it by a global name"
     )
     with torch.no_grad():
-        true = subject.select(subject.forward(subject.encode(row), None)).double()
+        true = in_float64(subject.select(subject.forward(subject.encode(row), None)))
         with _unused(subject.module) as used:
-            score = made.select(made.forward(made.encode(row), None)).double()
+            score = in_float64(made.select(made.forward(made.encode(row), None)))
         if used:
             raise ModelError(f"{why}: the copy still runs the original ({used[0]}).")
         if not torch.allclose(true, score, rtol=1e-3, atol=1e-3):
@@ -131,7 +132,7 @@ def _proved(subject: Subject, made: Subject, row: Rows) -> None:
         before = [weight.clone() for weight in weights]
         for weight in weights:
             weight.mul_(0.5)
-        moved = made.select(made.forward(made.encode(row), None)).double()
+        moved = in_float64(made.select(made.forward(made.encode(row), None)))
         for weight, kept in zip(weights, before, strict=True):
             weight.copy_(kept)
     if torch.equal(moved, score):

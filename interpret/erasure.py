@@ -232,7 +232,7 @@ def representations(
 def _run(subject: Subject, part: nn.Module, rows: Rows, module: str) -> Floats:
     seen: list[Tensor] = []
     handle = part.register_forward_hook(
-        lambda owner, _, output: seen.append(states_of(owner, output).detach().double().cpu())
+        lambda owner, _, output: seen.append(states_of(owner, output).detach().cpu().double())
     )
     try:
         batch = subject.encode(rows)

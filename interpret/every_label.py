@@ -119,7 +119,7 @@ def _differences(of_logits: Floats) -> Floats:
 def _logits(subject: Subject, batch: Batch, embedded: Tensor | None) -> Float[np.ndarray, "label example"]:
     logits = subject.forward(batch, embedded)
     subject.select(logits)  # refuses outputs that are not one per label
-    made: Floats = logits.double().T.cpu().numpy()
+    made: Floats = logits.cpu().double().T.numpy()
     return made
 
 

@@ -13,6 +13,7 @@ from ..records import Rows
 from .calls import Call
 from .copying import copied
 from .edits import AT_RUN_TIME, IN_WEIGHTS, Edit, tensor_sha256, with_edit
+from .float64 import in_float64
 from .gates import Layer
 from .interventions import every_head
 from .models import Subject, score
@@ -137,8 +138,9 @@ def _folded(subject: Subject, rows: Rows, stage: Stage) -> dict[str, str]:
         weight: Tensor = module.weight if _is_conv(module) else module.weight.T  # (joined, output)
         by_head = weight.unflatten(0, (len(factor), -1))  # type: ignore[no-untyped-call]
         if put is not None and module.bias is not None:
-            added = torch.einsum("hw,hwo->o", put.to(by_head.device), by_head.double())
-            module.bias.copy_(module.bias.double() + added)
+            exact = in_float64(by_head)
+            added = torch.einsum("hw,hwo->o", put.to(exact.device), exact)
+            module.bias.copy_(in_float64(module.bias) + added)
         by_head.mul_(factor.to(by_head)[:, None, None])
     touched = {id(part) for layer in stage for part in (behind[layer].weight, behind[layer].bias)}
     return {

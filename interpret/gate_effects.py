@@ -16,6 +16,7 @@ from ..records import Floats, Rows
 from .attributions import allowed, rounding
 from .batches import backing_off, bucketed, repeated
 from .feed_forward import feed_forward_blocks, gated
+from .float64 import in_float64
 from .last_call import LastCall
 from .mean_outputs import mean_outputs
 from .models import Batch, Subject, check_finite
@@ -115,7 +116,7 @@ def unit_effects(
             for index in bucketed(lengths, batch_size):
                 batch = subject.encode(rows.take(index))
                 with torch.no_grad():
-                    closed[index] = gate.run(batch, len(index), 0.0)[0].double().cpu().numpy()
+                    closed[index] = gate.run(batch, len(index), 0.0)[0].cpu().double().numpy()
                 tolerance = allowed(value[index], closed[index], spread) + rounding(value[index])
                 change = value[index] - closed[index]
                 found = _integrated(gate, batch, change, tolerance, nodes, most_nodes, batch_size)
@@ -222,13 +223,13 @@ class _Gated:
                 target.sum(), [gate for _, gate in gates], allow_unused=True
             )
         columns = [
-            (torch.zeros_like(gate) if gradient is None else gradient)
-            .double()
-            .reshape(n, -1, *gate.shape[1:])
+            in_float64(torch.zeros_like(gate) if gradient is None else gradient).reshape(
+                n, -1, *gate.shape[1:]
+            )
             for (_, gate), gradient in zip(gates, found, strict=True)
         ]
         joined = torch.cat([part.sum(dim=1).reshape(n, -1).cpu() for part in columns], dim=1)
-        value = target.detach().double().cpu().numpy()
+        value = target.detach().cpu().double().numpy()
         alone = np.zeros((n, 0)) if self.last is None else self.last.closed(batch, n, self.means)
         return _Found(value, joined.numpy(), alone)
 

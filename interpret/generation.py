@@ -156,7 +156,7 @@ def trace_generation(subject: Subject, rows: Rows, *, max_new_tokens: int = 20) 
     n_before = made.sequences.shape[1] - len(made.logits)
     numbers = _until_end(made.sequences[:, n_before:], made.logits, model)
     n_steps = max(len(row) for row in numbers)
-    logs = torch.stack([part.log_softmax(dim=1) for part in made.logits[:n_steps]], dim=1).double().cpu()
+    logs = torch.stack([part.log_softmax(dim=1) for part in made.logits[:n_steps]], dim=1).cpu().double()
     traces = [Trace(step) for step in (steps.prompt, *steps.later)]
     for trace in traces:
         trace.certify()

@@ -13,6 +13,7 @@ from ..errors import DataError, ModelError, did_you_mean
 from ..records import Attribution, Floats, Rows
 from .attributions import allowed, attributed, rounding
 from .batches import MAX_MEMORY, Places, backing_off, bucketed, repeated, rows_of_length, scored
+from .float64 import in_float64
 from .models import Batch, Subject, check_finite
 from .path import integrate
 
@@ -134,7 +135,7 @@ def integrated_gradients(
 @torch.no_grad()
 def _at_baseline(subject: Subject, batch: Batch) -> Floats:
     """(example,) the target where every token is the baseline's."""
-    made: Floats = subject.select(subject.forward(batch, subject.reference(batch))).double().cpu().numpy()
+    made: Floats = subject.select(subject.forward(batch, subject.reference(batch))).cpu().double().numpy()
     return made
 
 
@@ -166,7 +167,7 @@ def _asked(
                 begun = (
                     subject.select(subject.forward(some, reference)) if start else torch.zeros(len(embedded))
                 )
-                starts.append(begun.double().cpu().numpy())
+                starts.append(begun.cpu().double().numpy())
             target = Target(subject, some)
             try:
                 part = ask(target, embedded, reference, tuple(some.values()))
@@ -174,7 +175,7 @@ def _asked(
                 part = without_gradient(subject, some, error)
             parts.append(part.detach())
             last = torch.full((len(part),), torch.nan) if target.last is None else target.last
-            ends.append(last.double().cpu().numpy())
+            ends.append(last.cpu().double().numpy())
         return torch.cat(parts), np.concatenate(starts), np.concatenate(ends)
 
     return backing_off(run, rows_together, what)
@@ -212,8 +213,8 @@ def without_gradient(subject: Subject, batch: Batch, error: RuntimeError) -> Ten
 
 def _tokens(parts: Tensor) -> tuple[Floats, Floats]:
     """Sums over the embedding, and Euclidean norms: (example, token) each."""
-    wide = parts.double()
-    return wide.sum(dim=-1).cpu().numpy(), wide.norm(dim=-1).cpu().numpy()
+    exact = in_float64(parts)
+    return exact.sum(dim=-1).cpu().numpy(), exact.norm(dim=-1).cpu().numpy()
 
 
 def _known(aggregate: str) -> None:

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from ..errors import DataError, UsageError, did_you_mean
 from ..records import Floats, Rows, plain
 from .bootstrap import estimates
+from .float64 import in_float64
 from .head_effects import head_effects
 from .interventions import every_head, intervene
 from .keeping import Keep
@@ -163,8 +164,9 @@ def _looked(
 
 def _diverged(one: Trace, i: int, two: Trace, k: int) -> Float[np.ndarray, "example head"]:
     """Total variation between the rows of both maps, averaged over the queries that are no padding."""
-    valid = one.call(i).valid()
-    apart = (one.maps(i).double() - two.maps(k).double()).abs().sum(dim=3) / 2
+    mine = in_float64(one.maps(i))
+    theirs, valid = (part.to(mine.device) for part in (two.maps(k), one.call(i).valid()))
+    apart = (mine - theirs.double()).abs().sum(dim=3) / 2
     total = apart.masked_fill(~valid[:, None, :], 0.0).sum(dim=2)
     mean: Floats = (total / valid.sum(dim=1).clamp(min=1)[:, None]).cpu().numpy()
     return mean

@@ -73,7 +73,7 @@ def view(subject: Subject, rows: Rows, *, title: str, batch_size: int = 64) -> V
     for _, trace in gradient_traces(subject, rows, batch_size=batch_size):
         calls = [i for i, kind in enumerate(trace.kinds) if kind == "self"]
         layers = tuple(trace.layers[i] for i in calls)
-        a = np.stack([trace.maps(i).double().cpu().numpy().sum(axis=0) for i in calls])
+        a = np.stack([trace.maps(i).cpu().double().numpy().sum(axis=0) for i in calls])
         c = np.stack([trace.contribution(i).sum(axis=0) for i in calls])
         attention = a if attention is None else attention + a
         contribution = c if contribution is None else contribution + c

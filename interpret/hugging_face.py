@@ -290,7 +290,7 @@ def _own_quantisation(settings: Mapping[str, Any]) -> str | None:
 
 def _outputs(subject: Subject, rows: Rows) -> np.ndarray:
     with torch.no_grad():
-        outputs: np.ndarray = subject.forward(subject.encode(rows), None).double().cpu().numpy()
+        outputs: np.ndarray = subject.forward(subject.encode(rows), None).cpu().double().numpy()
     return outputs
 
 

@@ -231,4 +231,4 @@ def _run_changed(
         tap(subject.module, editor=editor),
     ):
         scores = subject.select(subject.forward(repeated, None))
-    return scores.double().cpu().numpy().reshape(n, n_rows)
+    return scores.cpu().double().numpy().reshape(n, n_rows)

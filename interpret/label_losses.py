@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import DataError, first
 from ..records import Rows
+from .float64 import float64_device
 from .models import Subject
 
 
@@ -33,7 +34,7 @@ def label_tensor(subject: Subject, rows: Rows) -> Tensor:
             raise DataError(
                 f"rows without a finite label: {first(rows.ids[i] for i in np.flatnonzero(~known))}."
             )
-        return torch.from_numpy(values.astype(np.float64)).to(subject.device)
+        return torch.from_numpy(values.astype(np.float64)).to(float64_device(subject.device))
     n = max(2, len(subject.labels))
     ok = values.dtype.kind in "biuf"
     whole = values.astype(np.float64) if ok else np.full(len(values), -1.0)
@@ -53,9 +54,9 @@ def label_losses(subject: Subject, outputs: Tensor, labels: Tensor) -> Float[Ten
     Up to two labels the cross-entropy is that of the subject's score s, log(1 + exp(-s)) where the label is 1 and
     log(1 + exp(s)) where it is 0, which for two logits is their softmax's.
     """
-    wanted = labels.to(outputs.device)
     if labels.is_floating_point():
-        return (outputs.reshape(len(outputs)) - wanted.to(outputs.dtype)) ** 2
+        return (outputs.reshape(len(outputs)) - labels.to(outputs)) ** 2
+    wanted = labels.to(outputs.device)
     if len(subject.labels) > 2:
         return F.cross_entropy(outputs, wanted, reduction="none")
     score = subject.select(outputs)

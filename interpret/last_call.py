@@ -84,6 +84,6 @@ class LastCall:
             with standing_in(self.parts, outputs), tap(module, editor=editor):
                 some = repeated(batch, np.tile(np.arange(n), len(heads)))
                 scores = self.subject.select(self.subject.forward(some, None))
-            made.append(scores.double().cpu().numpy().reshape(len(heads), n))
+            made.append(scores.cpu().double().numpy().reshape(len(heads), n))
         self.outputs = {}
         return np.concatenate(made).T

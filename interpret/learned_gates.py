@@ -13,6 +13,7 @@ from ..errors import DataError, UsageError, first
 from ..records import Floats, Rows, plain
 from .constrained_steps import constrained_step
 from .copying import copied
+from .float64 import float64_device, in_float64
 from .folding import Way, heads_of, scale_heads
 from .held_out import Places, split
 from .label_losses import label_losses, label_tensor, right
@@ -206,10 +207,10 @@ class _Part:
         for batch, labels, weights in self.batches:
             with torch.set_grad_enabled(slopes), tap(subject.module, editor=editor):
                 outputs = subject.forward(batch, None)
-                score = subject.select(outputs).double()
+                score = in_float64(subject.select(outputs))
                 check_finite(score.detach().cpu().numpy(), self.ids[done : done + len(score)], self.name)
                 part = (weights.to(score.device) * score).sum()
-                lost = label_losses(subject, outputs, labels).double().sum() / len(self.ids)
+                lost = in_float64(label_losses(subject, outputs, labels)).sum() / len(self.ids)
                 found = right(subject, outputs, labels)
             if slopes:
                 one = torch.autograd.grad(part, leaves, retain_graph=True)
@@ -245,7 +246,8 @@ def _descend(
     price, penalty, reach, best = 0.0, 0.0, rate, 0
     for step in tqdm(range(steps + 1), desc="head gates", unit="step", disable=not bar):
         gates = dict(zip(heads, torch.split(flat.clone(), list(heads.values())), strict=True))
-        leaves = {layer: gate.clone().to(subject.device).requires_grad_() for layer, gate in gates.items()}
+        where = float64_device(subject.device)
+        leaves = {layer: gate.clone().to(where).requires_grad_() for layer, gate in gates.items()}
         gap, loss, _, of_gap, of_loss = parts[0].measured(subject, leaves, True)
         held_gap, held_loss, held_accuracy, _, _ = parts[1].measured(subject, gates, False)
         if of_gap is None or of_loss is None:

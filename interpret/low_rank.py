@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
+from .float64 import in_float64
 
 
 class LowRank(nn.Module):
@@ -57,7 +58,7 @@ def rank_for(singular: Float[Tensor, " value"], energy: float) -> int:
     By Eckart & Young (1936) no matrix of that rank is nearer; what is lost is at most (1 - energy) of the squared
     Frobenius norm. At least 1.
     """
-    squares = singular.double().square()
+    squares = in_float64(singular).square()
     total = float(squares.sum())
     if total == 0:
         return 1
@@ -74,7 +75,7 @@ def factorised(layer: nn.Linear, *, energy: float | None = None, rank: int | Non
     """
     _asked(energy, rank)
     weight = layer.weight.detach()
-    u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
+    u, s, v = torch.linalg.svd(in_float64(weight), full_matrices=False)
     kept = rank_for(s, energy) if energy is not None else min(int(rank or 1), len(s))
     made = LowRank(layer.in_features, layer.out_features, kept, bias=layer.bias is not None)
     made = made.to(weight.device, weight.dtype)

@@ -7,6 +7,7 @@ from ..errors import DataError
 from ..records import Rows
 from .batches import bucketed
 from .calls import Call
+from .float64 import in_float64
 from .models import Subject
 from .tap import tap
 
@@ -29,8 +30,8 @@ def mean_outputs(subject: Subject, rows: Rows, *, batch_size: int = 32) -> dict[
     def add(call: Call) -> None:
         if call.output is None:
             raise DataError(f"{call.layer}: heads of attention whose output is not known have no mean.")
-        valid = call.valid().to(torch.float64)
-        total = torch.einsum("ehqw,eq->hqw", call.output.double(), valid)
+        valid = in_float64(call.valid())
+        total = torch.einsum("ehqw,eq->hqw", in_float64(call.output), valid)
         sums[call.layer] = _longer(sums.get(call.layer), total, 1)
         counts[call.layer] = _longer(counts.get(call.layer), valid.sum(dim=0), 0)
 

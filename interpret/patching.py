@@ -12,6 +12,7 @@ from ..errors import DataError, first
 from ..records import Floats, Rows
 from .ablation import of_one_length
 from .capture import attention_gradient
+from .float64 import in_float64
 from .gates import Intervention, Patch
 from .interventions import intervene
 from .models import Batch, Subject
@@ -182,11 +183,11 @@ def _first_order(here: Trace, there: Trace) -> Float[np.ndarray, "pair head"]:
     for place, (one, other) in enumerate(zip(here.calls, there.calls, strict=True)):
         if one.output is None or other.output is None or here.gradients is None:
             raise DataError(f"{one.layer}: the outputs or gradients of its heads are not known.")
-        moved = (other.output - one.output).double() * here.gradients[place].double()
+        moved = in_float64(other.output - one.output) * in_float64(here.gradients[place])
         columns.append(moved.sum(dim=(2, 3)).cpu().numpy())
     return np.concatenate(columns, axis=1)
 
 
 def _numbers(output: Any) -> Floats:
-    made: Floats = torch.as_tensor(output).double().cpu().numpy()
+    made: Floats = torch.as_tensor(output).cpu().double().numpy()
     return made

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .batches import Places, backing_off, repeated
+from .float64 import in_float64
 from .models import Batch, Subject
 from .quadrature import gauss, nested
 
@@ -69,7 +70,7 @@ def integrate(
                 found = gradients(
                     repeated(batch, runs[here]), (reference[rows] + step * moved).requires_grad_()
                 )
-                parts = torch.stack([gradient * moved for gradient in found]).double()
+                parts = in_float64(torch.stack([gradient * moved for gradient in found]))
                 if not wide:
                     parts = parts.sum(dim=3)
                 if made is None:

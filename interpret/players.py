@@ -56,7 +56,7 @@ class Players:
             flags = torch.from_numpy(kept[start : start + at_once]).to(self.embedded.device)
             mixed = torch.where(flags[:, :, None], self.embedded[index], self.reference[index])
             outputs = self.subject.forward(repeated(self.batch, part), mixed)
-            made[start : start + len(part)] = self.subject.select(outputs).double().cpu().numpy()
+            made[start : start + len(part)] = self.subject.select(outputs).cpu().double().numpy()
         return made
 
     def all_kept(self) -> Bool[np.ndarray, "example token"]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError, did_you_mean
 from ..records import Rows
+from .float64 import in_float64
 from .folding import Way, heads_of, layer_and_head, scale_heads
 from .gates import Layer
 from .models import Subject, chunks
@@ -96,7 +97,7 @@ def mean_outputs(subject: Subject, rows: Rows, *, batch_size: int = 32) -> dict[
                 raise UsageError(
                     f"{call.layer}: no outputs are known there, only weights; its heads have no mean."
                 )
-            output, valid = call.output.double(), call.valid().double()
+            output, valid = in_float64(call.output), in_float64(call.valid())
             summed = (output * valid[:, None, :, None]).sum(dim=(0, 2)).cpu()
             total[call.layer] = total.get(call.layer, torch.zeros_like(summed)) + summed
             count[call.layer] = count.get(call.layer, 0.0) + float(valid.sum())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError, ModelError, first
 from ..records import Rows
+from .float64 import in_float64
 from .hugging_face import task_of
 from .models import check_finite, pick_device
 from .text_subjects import Run
@@ -207,9 +208,8 @@ def _scored(
         truth = batch["input_ids"][rows, position].clone()
         batch["input_ids"][rows, position] = model.mask
         logits: Tensor = model.run.at({**batch, "position": position}, None)
-        chance = (
-            logits.double().log_softmax(dim=1)[rows.to(logits.device), truth.to(logits.device)].cpu().numpy()
-        )
+        likely = in_float64(logits).log_softmax(dim=1)
+        chance = likely[rows.to(likely.device), truth.to(likely.device)].cpu().numpy()
         for (i, place), value in zip(part, chance.tolist(), strict=True):
             made[i, place] = value
     sums = made.sum(axis=1)

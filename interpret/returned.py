@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .float64 import sum_in_float64
 from .frames import Frame, stated_heads
 
 
@@ -33,7 +34,7 @@ def returned_weights(frame: Frame, output: Any) -> Tensor | None:
             and found.shape[3] in lengths
             and found.shape[1] in heads
         ):
-            sums = found.detach().double().sum(dim=-1)
+            sums = sum_in_float64(found.detach(), -1)
             one_or_nothing = ((sums - 1.0).abs() < 2e-2) | (sums == 0.0)
             if bool((found >= 0).all()) and bool(one_or_nothing.all()) and bool((sums > 0).any()):
                 return found

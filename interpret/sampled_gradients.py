@@ -226,7 +226,7 @@ def _of_row(
     batch = subject.encode(row)
     with torch.no_grad():
         embedded, reference = subject.embed(batch), subject.reference(batch)
-        start = float(subject.select(subject.forward(batch, reference)).double())
+        start = float(subject.select(subject.forward(batch, reference)))
     device, dtype = embedded.device, embedded.dtype
     model = Target(subject, batch)
 

@@ -170,7 +170,7 @@ def _draw(part: Part, seed: int) -> None:
             continue
         generator = torch.Generator().manual_seed(row_seed(seed, "weights", name))
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        wide = weight.detach().double().cpu()
+        wide = weight.detach().cpu().double()
         spread = float(wide.std(correction=0)) if wide.numel() > 1 else 0.0
         weight.copy_((drawn * spread + wide.mean()).to(weight.dtype))
 

@@ -12,6 +12,7 @@ from ..errors import ModelError, UsageError, first
 from ..records import Floats, Rows
 from ..scenes import Attends, Detail
 from .calls import Call
+from .float64 import in_float64, sum_in_float64
 from .models import Subject
 from .trace import DECODER, Trace
 from .tracing import gradient_trace
@@ -65,7 +66,7 @@ class Seen:
         if gradients is None or any(call.output is None for call in self.calls):
             raise ModelError("what heads gave out was not seen, so that A x dA is not known.")
         made = [
-            (call.output.double() * gradients[place].double()).sum(dim=(0, 2, 3))
+            (in_float64(call.output) * in_float64(gradients[place])).sum(dim=(0, 2, 3))
             for place, call in zip(self.places, self.calls, strict=True)
             if call.output is not None
         ]
@@ -123,7 +124,7 @@ def _overview(call: Call) -> Floats:
         step = max(1, min(size, 2**23 // max(1, call.n_heads * call.n_keys)))
         for begin in range(start, stop, step):
             some = call.weights(slice(begin, min(begin + step, stop)))[0]
-            sums += some.sum(dim=1, dtype=torch.float64).cpu().numpy()
+            sums += sum_in_float64(some, 1).cpu().numpy()
         made.append(block_means(sums[:, None, :] / (stop - start), queries=1)[:, 0])
     return np.stack(made, axis=1).astype(np.float32)
 

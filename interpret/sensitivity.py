@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..records import Attribution, Floats, Rows
 from .carrying import carrying
 from .compared_methods import Options
+from .float64 import in_float64
 from .methods import attribute
 from .models import Batch, Subject
 from .ranks import row_generator
@@ -36,7 +37,7 @@ def shaken(subject: Subject, *, radius: float, draw: int, seed: int = 0) -> Subj
         for i, name in enumerate(rows.ids):
             places = moved[i].nonzero()[:, 0].cpu()
             if len(places):
-                size = float(embedded[i, moved[i]].double().square().mean().sqrt())
+                size = float(in_float64(embedded[i, moved[i]]).square().mean().sqrt())
                 generator = row_generator(seed, name, f"noise {draw}")
                 drawn = generator.uniform(-radius, radius, size=(len(places), embedded.shape[2])) * size
                 noise[i, places] = torch.from_numpy(drawn)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .calls import BLOCK_BYTES, Call
+from .float64 import float64_device, sum_in_float64
 from .positions import Positions
 
 HELD = 6  # blocks of the map's size that are alive at the same time, masks and intermediate results included
@@ -47,7 +48,7 @@ def by_torch(
     found = Reduced(
         rows=torch.zeros(len(ROWS), *shape, dtype=dtype, device=device),
         shares=torch.zeros(classes.shape[1], *shape, dtype=dtype, device=device),
-        received=torch.zeros(*shape[:2], call.n_keys, dtype=torch.float64, device=device),
+        received=torch.zeros(*shape[:2], call.n_keys, dtype=torch.float64, device=float64_device(device)),
         top_keys=torch.full((*shape, top), -1, device=device),
         top_weights=torch.zeros(*shape, top, dtype=dtype, device=device),
     )
@@ -62,7 +63,7 @@ def by_torch(
         weights = call.weights(queries)
         found.rows[:, :, :, queries] = _of_rows(weights, queries, positions, places)
         counted = weights if padding is None else weights.masked_fill(padding[:, :, queries], 0.0)
-        found.received.add_(counted.sum(dim=2, dtype=torch.float64))
+        found.received.add_(sum_in_float64(counted, 2))
         if classes.shape[1]:
             found.shares[:, :, :, queries] = torch.matmul(weights, by_class).permute(3, 0, 1, 2)
         if top:

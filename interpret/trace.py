@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import CaptureError, UsageError, did_you_mean, first
 from ..records import Floats
 from .calls import Call, not_reproduced
+from .float64 import float64_device, in_float64, sum_in_float64
 from .head_roles import HeadRole, roles, summaries
 from .planning import Plan
 from .reductions import Engine, Statistics, reduce
@@ -129,13 +130,12 @@ class Trace:
         """
         call = self.call(layer)
         valid = call.valid()
-        total = torch.zeros(
-            call.n_examples, call.n_heads, call.n_keys, dtype=torch.float64, device=valid.device
-        )
+        shape = (call.n_examples, call.n_heads, call.n_keys)
+        total = torch.zeros(shape, dtype=torch.float64, device=float64_device(valid.device))
         for rows in call.blocks():
             counted = valid[:, None, rows, None]
-            total += call.weights(rows).masked_fill(~counted, 0.0).sum(dim=2, dtype=torch.float64)
-        return _numpy(total / valid.sum(dim=1).clamp(min=1)[:, None, None])
+            total += sum_in_float64(call.weights(rows).masked_fill(~counted, 0.0), 2)
+        return _numpy(total / valid.sum(dim=1).clamp(min=1)[:, None, None].to(total.device))
 
     def entropy(self, layer: int | str) -> Float[np.ndarray, "example head query"]:
         """Entropy of each row in nats, from 0 to ln(keys); NaN for queries that are padding."""
@@ -369,7 +369,7 @@ class Trace:
         self._alike()
         outputs = [call.output for call in self.calls]
         parts = [
-            (output.double() * gradient.double()).sum(dim=(2, 3))
+            (in_float64(output) * in_float64(gradient)).sum(dim=(2, 3))
             for output, gradient in zip(outputs, self._gradients(), strict=True)
             if output is not None
         ]
@@ -450,8 +450,8 @@ def _whole(call: Call) -> Tensor:
         seen = call.output.to(maps.dtype)
         live = call.live(slice(0, call.n_queries))[..., None]
         again = torch.matmul(maps, call.repeated(call.value.to(maps.dtype)))
-        size = float(seen.masked_fill(~live, 0.0).double().norm())
-        error = float((again - seen).masked_fill(~live, 0.0).double().norm())
+        size = float(in_float64(seen.masked_fill(~live, 0.0)).norm())
+        error = float(in_float64((again - seen).masked_fill(~live, 0.0)).norm())
         if not error <= call.tolerance * size:
             raise not_reproduced([call.layer], error / size if size else float("inf"), call.tolerance)
     return maps

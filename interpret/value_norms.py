@@ -8,6 +8,7 @@ from ..errors import CaptureError, UsageError
 from ..records import Attribution, Rows
 from .batches import MAX_MEMORY
 from .calls import Call
+from .float64 import float64_device
 from .models import Subject
 from .projections import projections
 from .reading import Found, Reading, read
@@ -92,8 +93,8 @@ def shares_of_norms(call: Call, weight: Float[Tensor, "head width output"]) -> B
     || sum_h A_ij^h T_j^h ||^2 = sum over heads h and g of A_ij^h A_ij^g <T_j^h, T_j^g> with T_j^h = v_j^h W_O^h: so
     many products per pair as there are pairs of heads, and no vector per pair of positions.
     """
-    # In float64, as heads that cancel leave little of large products; Apple's devices have none.
-    where = torch.device("cpu") if call.device.type == "mps" else call.device
+    # In float64, as heads that cancel leave little of large products.
+    where = float64_device(call.device)
     gram = _gram(call, weight).to(where)
 
     @torch.no_grad()

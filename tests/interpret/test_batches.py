@@ -51,7 +51,12 @@ def test_what_is_kept_grows_with_length_and_the_plan_shrinks_with_it(subject):
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("full"), MemoryError("full"), RuntimeError("not enough memory: tried 9 GB")],
+    [
+        torch.OutOfMemoryError("full"),
+        MemoryError("full"),
+        RuntimeError("not enough memory: tried 9 GB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+    ],
 )
 def test_half_as_many_rows_until_it_fits(error):
     tried = []

@@ -61,13 +61,13 @@ class Attending(nn.Module):
         v = self.v(source).unflatten(-1, (self.key_heads, -1)).transpose(1, 2)
         mask = None if pad is None else ~pad[:, None, None, :]
         if self.causal and mask is not None:
-            mask = mask & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+            mask = mask & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         if self.explicit:
             repeat = self.heads // self.key_heads
             k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
             scores = q @ k.transpose(2, 3) / math.sqrt(self.size)
             if self.causal and mask is None:
-                mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril()
+                mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
             if mask is not None:
                 scores = scores.masked_fill(~mask, -math.inf)
             self.seen = torch.softmax(scores, dim=-1)
