@@ -192,7 +192,7 @@ def power_means(
     found = bias_areas(scores, labels == 1, inside)
     made: dict[str, float | Undefined] = {}
     for name in AREAS:
-        mean = power_mean([area_named(each, name) for each in found])
+        mean = power_mean([area_named(each, name) for each in found], names=tuple(inside))
         made[name] = mean if isinstance(mean, Undefined) else mean.estimate
     return made
 

@@ -132,7 +132,7 @@ def test_a_community_without_non_toxic_posts_leaves_the_mean_undefined(
     rows = dataclasses.replace(rows, groups={**rows.groups, "Arab": none})
     text, words = review.area_table({"unmitigated": scores}, rows, named_only=False, replicates=200, seed=0)
     cells = [cell.strip() for cell in text.splitlines()[-1].split("|")]
-    assert cells[2].startswith("undefined: the area of subgroup 6") and cells[3] == ""
+    assert cells[2].startswith("undefined: the area of subgroup 'Arab'") and cells[3] == ""
     assert "the fewest non-toxic posts has Arab: 0" in words
 
 
