@@ -1,4 +1,4 @@
-"""Edges that a draw of planted faults showed no test to hold: one column, the twentieth row, a lone cluster, a zero mass."""
+"""What faults planted at the edges of `bias/` would change, each seen to fail when its fault is there."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The exact test looks for the border of the tables as far out as the one seen: held against all tables, one by one."""
+"""The exact p by the border of its region: the same as by looking at all tables, whatever the counts are."""
 
 import math
 from itertools import pairwise

@@ -18,28 +18,12 @@ from clinometer.errors import UsageError
 from clinometer.interpret import reductions
 from clinometer.interpret.calls import Call
 from clinometer.interpret.reductions import Statistics, reduce
+from reference.agreeing import agree
 from reference.calls import drawn_call, make_call, random_classes
 
 pytest.importorskip("numba", reason="numba is not installed")
 
 from clinometer.interpret import fused_reductions, kernel_calls
-
-SHARES = ("peak", "first", "itself", "previous", "following", "mass", "received")
-
-
-def agree(one: Statistics, other: Statistics) -> None:
-    """Shares to 1e-5, entropy to 1e-4, distance to 1e-5 of the length."""
-    assert (one.engine, other.engine) == ("numba", "torch")
-    for name in SHARES:
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-5, rtol=0, err_msg=name)
-    for name, members in one.shares.items():
-        np.testing.assert_allclose(members, other.shares[name], atol=1e-5, rtol=0, err_msg=name)
-    np.testing.assert_allclose(one.entropy, other.entropy, atol=1e-4, rtol=0)
-    np.testing.assert_allclose(one.distance, other.distance, atol=1e-5 * max(16, one.n_keys), rtol=0)
-    for name in ("valid", "n_allowed"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    if one.top is not None and other.top is not None:
-        np.testing.assert_allclose(one.top[1], other.top[1], atol=1e-5, rtol=0)
 
 
 def both(call: Call, top: int = 0, **options: Any) -> tuple[Statistics, Statistics]:
@@ -54,7 +38,7 @@ def test_the_compiled_pass_equals_the_torch_path(data: st.DataObject) -> None:
     call, _ = drawn_call(data.draw, torch.float32, longest=300)
     top = data.draw(st.sampled_from([0, 1, 5, 20]))
     fast, plain = both(call, top)
-    agree(fast, plain)
+    agree(fast, plain, engine="numba")
     if top:
         check_keys(call, fast)
 
@@ -89,7 +73,7 @@ def test_any_number_of_threads_gives_the_same_numbers(threads: Any, n_threads: i
     call = large(n_examples=1, n_heads=1, key_heads=1, causal=causal, window=70)
     threads(n_threads)
     fast, plain = both(call, top=3)
-    agree(fast, plain)
+    agree(fast, plain, engine="numba")
     threads(1)
     alone, _ = both(call, top=3)
     np.testing.assert_array_equal(fast.entropy, alone.entropy)
@@ -104,14 +88,14 @@ def test_calls_from_several_threads_do_not_meet(threads: Any) -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda call: both(call, top=2), calls))
     for fast, plain in found:
-        agree(fast, plain)
+        agree(fast, plain, engine="numba")
 
 
 def test_less_memory_gives_the_same_numbers() -> None:
     call = large()
     whole, plain = both(call, top=2)
     small, _ = both(call, top=2, max_memory=20_000)
-    agree(small, plain)
+    agree(small, plain, engine="numba")
     np.testing.assert_array_equal(small.entropy, whole.entropy)
     with pytest.raises(
         UsageError, match=r"max_memory is 5000 bytes; one thread of the compiled pass takes \d+"
@@ -121,23 +105,23 @@ def test_less_memory_gives_the_same_numbers() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_lower_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    agree(*both(large(dtype=dtype, mask="keys"), top=2))
+    agree(*both(large(dtype=dtype, mask="keys"), top=2), engine="numba")
 
 
 def test_masks_that_repeat_themselves_are_read_as_they_lie() -> None:
     call = large(mask="full")
     assert call.mask is not None
     wide = call.mask.expand(-1, call.n_heads, -1, -1)
-    agree(*both(dataclasses.replace(call, mask=wide)))
+    agree(*both(dataclasses.replace(call, mask=wide)), engine="numba")
     rows = large(mask="additive").mask
     assert rows is not None
-    agree(*both(dataclasses.replace(call, mask=rows.expand(-1, 1, call.n_queries, -1))))
-    agree(*both(dataclasses.replace(call, mask=call.mask.transpose(2, 3))))
+    agree(*both(dataclasses.replace(call, mask=rows.expand(-1, 1, call.n_queries, -1))), engine="numba")
+    agree(*both(dataclasses.replace(call, mask=call.mask.transpose(2, 3))), engine="numba")
 
 
 def test_weights_far_apart_and_alike_are_told_exactly() -> None:
     sharp = large(sharpness=20.0)
-    agree(*both(sharp, top=4))
+    agree(*both(sharp, top=4), engine="numba")
     even = large(sharpness=0.0, right=0, mask="none")
     fast, _ = both(even, top=4)
     np.testing.assert_allclose(fast.entropy, math.log(150), atol=2e-6)
@@ -190,7 +174,7 @@ def test_without_numba_torch_does_it_and_asking_for_numba_says_how_to_get_it(
     monkeypatch.setattr(
         reductions.importlib.util, "find_spec", lambda name: None if name == "numba" else found(name)
     )
-    agree(with_it, reduce(call))
+    agree(with_it, reduce(call), engine="numba")
     with pytest.raises(UsageError, match=r"numba is not installed \(pip install 'clinometer\[fast\]'\)"):
         reduce(call, engine="numba")
 
