@@ -28,6 +28,11 @@ settings.load_profile("clinometer")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What `-W` says, for tests that run in a process of their own (`reference.other_device`)."""
+    os.environ["CLINOMETER_TESTS_WARNINGS"] = "\n".join(config.getoption("pythonwarnings") or ())
+
+
 @pytest.fixture
 def shapes_unchecked() -> Iterator[None]:
     """For tests of torch.compile, which cannot trace through the checker of shapes."""

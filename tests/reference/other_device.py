@@ -242,6 +242,7 @@ def _outcomes(file: Path) -> tuple[dict[str, tuple[str, str]], str]:
         command = [
             sys.executable,
             *["-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            *(f"-W{one}" for one in os.environ.get("CLINOMETER_TESTS_WARNINGS", "").splitlines()),
             f"--junitxml={report}",
             str(file),
         ]
