@@ -188,14 +188,10 @@ def one_thread() -> Iterator[None]:
     Measured on two cores: with a second thread attribution takes two thirds of the time where the machine is idle,
     and ten times as long where it is busy, as the threads wait for one another.
     """
-    import torch
+    from .engines import threads
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def train_subject(folder: Path, parts: Mapping[str, Rows], *, seed: int, device: str, quiet: bool) -> None:

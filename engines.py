@@ -143,16 +143,24 @@ def _bar(job: Job, missing: Sequence[int], progress: bool) -> Iterator[Any]:
         yield bar.update
 
 
-def _here(job: Job, mine: Sequence[int], subject: "Subject | None") -> Iterator[int]:
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Inside, torch computes with so many threads in this process; afterwards with as many as before."""
     import torch
 
     before = torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _here(job: Job, mine: Sequence[int], subject: "Subject | None") -> Iterator[int]:
+    with threads(job.threads):
         worker = Worker(job, subject)
         for index in mine:
             yield worker(index)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _processes(job: Job, mine: Sequence[int], workers: int) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Commands on gaps of a model: swapped words, suites of templates, what carries a gap, and what takes it away."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,11 +64,7 @@ def swap(
         tolerance=wanted,
         set_by=set_by or ("whoever typed the command" if wanted else None),
     )
-    if json:
-        emit_json(as_json(found))
-    else:
-        emit(f"{verdict_line(found.verdict)}\n" if quiet else counterfactual_tables(found))
-    return found.exit_code
+    return _judged(found, counterfactual_tables, quiet=quiet, json=json)
 
 
 def suite(
@@ -105,11 +101,7 @@ def suite(
     found = check(
         asked, score=values, prediction=labels, threshold=None if labels is not None else subject.threshold
     )
-    if json:
-        emit_json(as_json(found))
-    else:
-        emit(f"{verdict_line(found.verdict)}\n" if quiet else suite_tables(found))
-    return found.exit_code
+    return _judged(found, suite_tables, quiet=quiet, json=json)
 
 
 def why(
@@ -233,6 +225,15 @@ def mitigate(
         for path in saved:
             emit(f"saved:  {path}\n")
     return 0 if made.again is None else made.again.after.exit_code
+
+
+def _judged(found: Any, tables: Callable[[Any], Any], *, quiet: bool, json: bool) -> int:
+    """Print what was found, or its verdict alone; the exit code that goes with it."""
+    if json:
+        emit_json(as_json(found))
+    else:
+        emit(f"{verdict_line(found.verdict)}\n" if quiet else tables(found))
+    return int(found.exit_code)
 
 
 def _text_column(columns: Sequence[str]) -> str:

@@ -39,7 +39,8 @@ class Rounding:
         n_rows: rows there are; where all were drawn, those of them that can be scored.
         n: rows that were scored in both.
         changed: of them, those on the other side of the threshold.
-        largest: the largest difference of two scores, in the unit of the score.
+        largest: the largest difference of two scores.
+        unit: of the scores.
         ids: of rows decided otherwise, the first 20.
     """
 
@@ -48,6 +49,7 @@ class Rounding:
     n: int
     changed: int
     largest: float
+    unit: str
     ids: tuple[str, ...] = ()
 
     @property
@@ -71,7 +73,7 @@ class Rounding:
         share = "" if self.n == self.n_rows else f", so of all rows at most {100 * self.most:.2f} % (95 %)"
         return (
             f"scores are computed in {self.dtype}; {rows} were scored in float32, too: {self.changed} decided otherwise"
-            f"{share}; the largest difference of two scores is {self.largest:.3g}"
+            f"{share}; the largest difference of two scores is {self.largest:.3g} {self.unit}"
         )
 
 
@@ -151,6 +153,7 @@ def compared(
         n=len(sample),
         changed=len(otherwise),
         largest=float(np.abs(found - expected).max()),
+        unit=subject.unit,
         ids=tuple(sample.ids[i] for i in otherwise[:NAMED]),
     )
 
@@ -218,7 +221,7 @@ def read_back(said: Any) -> Rounding | None:
         return None
     numbers = (found.changed, found.n, found.n_rows)
     known = all(type(number) is int for number in numbers) and type(found.largest) in (int, float)
-    texts = all(isinstance(text, str) for text in (found.dtype, *found.ids))
+    texts = all(isinstance(text, str) for text in (found.dtype, found.unit, *found.ids))
     if not known or not texts or not 0 <= found.changed <= found.n <= found.n_rows or not found.n:
         return None
     if not math.isfinite(found.largest):

@@ -2,12 +2,11 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from .bias.policy import read_policy
-from .engines import joined, keeping
+from .engines import joined, keeping, threads
 from .errors import OutputError, UsageError, first
 from .explanations import merged
 from .published_law import LawQuestion
@@ -57,7 +56,7 @@ def review_files(
     with (
         joined(how.engine) as team,
         alone(folder, team, say=not quiet) as hold,
-        _threads(how.threads_each),
+        threads(how.threads_each),
     ):
         if hold is not None:
             _may_write(out, force)  # again: another run may have ended in between
@@ -111,15 +110,3 @@ def _left_out(rows: Sequence[tuple[int, str, str]], n: int) -> tuple[str, ...]:
         f"{len(rows)} of {n} rows could not be used and are in no number here: "
         f"{first([f'{name} ({why})' for _, name, why in rows], 3)}. All are listed in review.json, data.left_out.",
     )
-
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

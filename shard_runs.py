@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from .engines import Team, run
+from .engines import Team, run, threads
 from .errors import DataError, OutputError, UsageError, did_you_mean
 from .half_precision import ROUNDINGS, Rounding, check_asked, compared, is_half, keep, kept, refuse
 from .held_folders import Held, held
@@ -201,16 +201,13 @@ def beside_float32(prepared: Prepared, team: Team) -> Prepared:
         ModelError: it is too much, and `Work.rounding` is "check"; see `half_precision.compared`.
         DataError: a row cannot be scored.
     """
-    import torch
-
-    job, before = prepared.job, torch.get_num_threads()
+    job = prepared.job
     if not team.leads or not is_half(str(job.plan.settings["dtype"])) or prepared.how.rounding == "skip":
         return prepared
     note = job.shards.parent / "rounding.json"
     found = kept(note, job.plan.id)
     if found is None:
-        torch.set_num_threads(job.threads)
-        try:
+        with threads(job.threads):
             found = compared(
                 prepared.subject,
                 cast(Path, job.model),
@@ -219,8 +216,6 @@ def beside_float32(prepared: Prepared, team: Team) -> Prepared:
                 batch_size=job.batch_size,
                 on_bad_row=job.on_bad_row,
             )
-        finally:
-            torch.set_num_threads(before)
         keep(note, job.plan.id, found)
     if prepared.how.rounding == "check":
         refuse(found)

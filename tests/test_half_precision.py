@@ -72,6 +72,7 @@ def test_what_is_measured_is_what_both_types_decide(
     assert found.changed == len(otherwise) and found.ids == tuple(rows.ids[i] for i in otherwise)
     assert found.largest == pytest.approx(np.abs(wide - narrow).max(), rel=0.05)
     assert found.most == len(otherwise) / 200
+    assert str(found).endswith(f"difference of two scores is {found.largest:.3g} logit")
     assert np.allclose(made.read().column("score"), narrow, atol=0.02)
 
 
@@ -236,7 +237,7 @@ def test_a_fault_of_the_program_is_not_taken_for_memory(
 
 
 def rounding(changed: int, n: int = COMPARED, n_rows: int = 10**6) -> Rounding:
-    return Rounding(dtype="float16", n_rows=n_rows, n=n, changed=changed, largest=0.5)
+    return Rounding(dtype="float16", n_rows=n_rows, n=n, changed=changed, largest=0.5, unit="logit")
 
 
 def test_the_bound_of_a_sample_is_one_sided_and_exact() -> None:
@@ -330,6 +331,6 @@ def test_notes_that_are_none_of_ours_are_compared_again(tmp_path: Path) -> None:
         {"largest": math.inf},
         {"ids": [3]},
     ]
-    changes += [{"dtype": 16}, {"n": 0, "changed": 0}, {"ids": 3}, {"more": 1}]
+    changes += [{"dtype": 16}, {"unit": None}, {"n": 0, "changed": 0}, {"ids": 3}, {"more": 1}]
     for strange in (None, 3, [], {}, *({**said, **change} for change in changes)):
         assert read_back(strange) is None, strange

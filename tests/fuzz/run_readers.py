@@ -185,7 +185,7 @@ def _put_together(shards: Any) -> object:
 def _rounding() -> Any:
     from clinometer.half_precision import Rounding
 
-    return Rounding(dtype="bfloat16", n_rows=12, n=12, changed=1, largest=0.125, ids=("r4",))
+    return Rounding(dtype="bfloat16", n_rows=12, n=12, changed=1, largest=0.125, unit="logit", ids=("r4",))
 
 
 def _finished() -> Files:
